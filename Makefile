@@ -1,0 +1,65 @@
+# `make demo`, `make test`, `make check`, `make lock`. The environment is VENV (.venv), made and filled when it is missing or
+# out of date. With PY=path/to/python an environment of your own is used as it is, and nothing is installed.
+
+PYTHON ?= python3.11
+VENV ?= .venv
+ARGS ?=
+
+ifeq ($(origin PY),undefined)
+PY := $(VENV)/bin/python
+DEMO_READY := $(VENV)/.installed-demo
+DEV_READY := $(VENV)/.installed-dev
+endif
+BIN := $(dir $(PY))
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test check format lock clean
+
+help:
+	@echo "make demo    a first look: the whole way on made-up customers, in under a minute"
+	@echo "make test    all tests (ARGS='-k windows' for some)"
+	@echo "make check   format, lint, types, import rules"
+	@echo "make format  format, and mend what can be mended"
+	@echo "make lock    write constraints.txt anew from what pyproject.toml allows"
+
+demo: $(DEMO_READY)
+	@$(BIN)micro-intents demo $(ARGS)
+
+test: $(DEV_READY)
+	@$(PY) -m pytest $(ARGS)
+
+check: $(DEV_READY)
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	$(BIN)lint-imports
+
+format: $(DEV_READY)
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+$(VENV)/bin/python:
+	@echo "Making the environment $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+# Each stamp is newer than what it was installed from. The development environment has the demo in it.
+$(VENV)/.installed-demo: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing into $(VENV) (the first time: a minute or two)"
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo]'
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing into $(VENV) (the first time: a minute or two)"
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,demo]'
+	@touch $(VENV)/.installed-demo $@
+
+# A throw-away environment, so that what happens to be installed does not leak into the lock.
+lock:
+	@rm -rf build/lock && $(PYTHON) -m venv build/lock
+	@build/lock/bin/python -m pip install --quiet --disable-pip-version-check '.[dev,demo]'
+	@{ echo "# Everything the tests ran with; written by make lock. pip install -c constraints.txt -e '.[dev,demo]'"; \
+	   build/lock/bin/python -m pip freeze --exclude micro-intents --exclude pip --exclude setuptools; } > constraints.txt
+	@rm -rf build/lock
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

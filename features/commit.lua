@@ -1,0 +1,74 @@
+-- Applies one chunk's effects to one partition, whole or not at all.
+--
+-- Lua does not roll back: every check comes before the first write. All comparisons are of strings, because Lua's
+-- numbers are doubles; the caller sends the next sequence ready made. Binary values pass through as they are.
+--
+-- KEYS  meta, deadlines, names, outbox, state keys to set, state keys to erase
+-- ARGV  token, sequence, start, next sequence, position, watermark, outbox,
+--       number of states set, of deadlines set, of deadlines removed, of names,
+--       then states, then score and member of each deadline set, then members removed, then subject and name of each name
+-- gives verdict, token, sequence, position, watermark (as found, or as they are after the commit)
+
+local META, DEADLINES, NAMES, OUTBOX = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local FIXED_KEYS, FIXED_ARGS = 4, 11
+local BLOCK = 1000 -- arguments of one call: unpack() fails near 8,000
+
+local token, sequence, start = ARGV[1], ARGV[2], ARGV[3]
+local next_sequence, position, watermark, outbox = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+local states, due, undue, names = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
+
+-- 1. Checks. Reading meta, deadlines and names fails here, before any write, if something else lives under their keys.
+
+local meta = redis.call('HMGET', META, 'token', 'sequence', 'position', 'watermark')
+redis.call('ZCARD', DEADLINES)
+redis.call('HLEN', NAMES)
+local found = { meta[1] or '', meta[2] or '0', meta[3] or '-1', meta[4] or '-1' }
+
+local function answer(verdict)
+  return { verdict, found[1], found[2], found[3], found[4] }
+end
+
+if found[1] ~= token then
+  return answer('fenced')
+end
+if found[2] == next_sequence and found[3] == position then
+  return answer('already')
+end
+if found[2] ~= sequence or (found[3] ~= start and found[3] ~= '-1') then
+  return answer('gap')
+end
+
+-- 2. Writes. The first of them is one that Redis refuses when it is out of memory; after it, it refuses none.
+
+redis.call('HSET', META, 'sequence', next_sequence, 'position', position, 'watermark', watermark)
+redis.call('SET', OUTBOX, outbox)
+
+local function in_blocks(command, key, list, first, last)
+  for from = first, last, BLOCK do
+    redis.call(command, key, unpack(list, from, math.min(from + BLOCK - 1, last)))
+  end
+end
+
+local pairs_of_block, filled = {}, 0
+for i = 1, states do
+  pairs_of_block[filled + 1] = KEYS[FIXED_KEYS + i]
+  pairs_of_block[filled + 2] = ARGV[FIXED_ARGS + i]
+  filled = filled + 2
+  if filled == BLOCK or i == states then
+    redis.call('MSET', unpack(pairs_of_block, 1, filled))
+    filled = 0
+  end
+end
+for from = FIXED_KEYS + states + 1, #KEYS, BLOCK do
+  redis.call('UNLINK', unpack(KEYS, from, math.min(from + BLOCK - 1, #KEYS)))
+end
+
+local at = FIXED_ARGS + states
+in_blocks('ZADD', DEADLINES, ARGV, at + 1, at + 2 * due)
+at = at + 2 * due
+in_blocks('ZREM', DEADLINES, ARGV, at + 1, at + undue)
+at = at + undue
+in_blocks('HSET', NAMES, ARGV, at + 1, at + 2 * names)
+
+found = { token, next_sequence, position, watermark }
+return answer('ok')

@@ -1,0 +1,233 @@
+"""The feature store in Redis: one script commits a chunk, everything of a partition lives in one slot of a cluster.
+
+Keys, each behind `PartitionKey.prefix`; none expires:
+
+    meta         hash        token, sequence, position, watermark (decimal strings)
+    deadlines    sorted set  customer id, by earliest deadline (UTC ms)
+    names        hash        8-byte subject -> name
+    outbox       string      what the last commit has to publish
+    s:CUSTOMER   string      a customer's state
+"""
+
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.resources import files
+from typing import Final, Literal, cast
+
+from features.redis_link import RedisLink
+from features.store import Answer, Claimed, Commit, Cursor, NotOwner, PartitionKey, Verdict
+
+META_FIELDS: Final = ["token", "sequence", "position", "watermark"]
+PAGE_KEYS: Final = 1000
+"""Keys looked at in one call when a whole partition is measured."""
+
+_SCRIPT: Final = files(__package__).joinpath("commit.lua").read_bytes()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a partition takes: customers with a state, keys, and the sum of MEMORY USAGE of all keys (bytes)."""
+
+    customers: int
+    keys: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Checkup:
+    """How a Redis is set up: version, what it does when full, whether AOF is on, bytes used and allowed (0: any)."""
+
+    version: str
+    maxmemory_policy: str
+    aof_enabled: bool
+    used_bytes: int
+    max_bytes: int
+
+    @property
+    def problems(self) -> list[str]:
+        """What to change, in words; empty when all is well."""
+        found = []
+        if tuple(int(part) for part in self.version.split(".")[:2]) < (6, 2):
+            found.append(f"Redis {self.version} is untested: upgrade to 6.2 or later")
+        if self.maxmemory_policy != "noeviction":
+            found.append(f"maxmemory-policy is {self.maxmemory_policy}, so states may vanish: set it to noeviction")
+        if not self.aof_enabled:
+            found.append("AOF is off, so a restart loses states and rebuilds them from Kafka: set appendonly yes")
+        if self.max_bytes and self.used_bytes > 0.9 * self.max_bytes:
+            found.append(
+                f"{self.used_bytes:,} of {self.max_bytes:,} bytes are used: raise maxmemory before writes fail"
+            )
+        return found
+
+
+class RedisStore:
+    """The store contract on one Redis (6.2 or later); safe to share between the partitions of one event loop."""
+
+    def __init__(self, link: RedisLink) -> None:
+        self._link = link
+        self._redis = link.client
+        self._commit_script = self._redis.register_script(_SCRIPT)
+
+    @classmethod
+    def from_url(cls, url: str, *, timeout_s: float = 5.0, protocol: Literal[2, 3] = 2) -> "RedisStore":
+        """A store at a `redis://`, `rediss://` or `unix://` address (ValueError for others); nothing connects yet.
+
+        `timeout_s` bounds each call, its repetitions included; over it the call raises StoreUnavailable.
+        """
+        return cls(RedisLink(url, timeout_s=timeout_s, protocol=protocol))
+
+    async def claim(self, key: PartitionKey, token: str) -> Claimed:
+        """Write `token` and return cursor, outbox and names, in one transaction."""
+        if not token:
+            raise ValueError("a claim needs a token")
+
+        def question() -> Awaitable[list[object]]:
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.hset(f"{key.prefix}meta", "token", token)
+            pipe.hmget(f"{key.prefix}meta", META_FIELDS)
+            pipe.get(f"{key.prefix}outbox")
+            pipe.hgetall(f"{key.prefix}names")
+            return pipe.execute()
+
+        (_, meta, outbox, names), _ = await self._link.ask(question)
+        return Claimed(_cursor(meta), cast(bytes | None, outbox) or b"", _names(names))
+
+    async def due(self, key: PartitionKey, before_ms: int, limit: int) -> list[tuple[str, int]]:
+        """Due customers; Redis keeps equal scores in order of the members' bytes."""
+        deadlines, before = f"{key.prefix}deadlines", f"({before_ms}"
+        found, _ = await self._link.ask(
+            lambda: self._redis.zrangebyscore(deadlines, "-inf", before, start=0, num=limit, withscores=True)
+        )
+        return [(member.decode(), int(score)) for member, score in cast(list[tuple[bytes, float]], found)]
+
+    async def read(self, key: PartitionKey, cursor: Cursor, customers: Sequence[str]) -> list[bytes | None]:
+        """States and the cursor that they belong to, in one transaction."""
+
+        def question() -> Awaitable[list[object]]:
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.hmget(f"{key.prefix}meta", META_FIELDS)
+            if customers:
+                pipe.mget(_state_keys(key, customers))
+            return pipe.execute()
+
+        answers, _ = await self._link.ask(question)
+        found = _cursor(answers[0])
+        if (found.token, found.sequence, found.position) != (cursor.token, cursor.sequence, cursor.position):
+            raise NotOwner(f"{key}: read at {cursor}, found {found}")
+        return cast(list[bytes | None], answers[1]) if customers else []
+
+    async def commit(self, key: PartitionKey, commit: Commit) -> Answer:
+        """Run the commit script; after a cut, run it again with the same arguments.
+
+        A repetition that finds the commit applied answers OK, not ALREADY: the token is this worker's alone, so what it
+        found is what this call did before it was cut (or an earlier call for the same commit: it stands just the same).
+        """
+        keys, arguments = _script_input(key, commit)
+        answer, repeated = await self._link.ask(lambda: self._commit_script(keys, arguments))
+        verdict = Verdict(answer[0].decode())
+        if repeated and verdict is Verdict.ALREADY:
+            verdict = Verdict.OK
+        return Answer(verdict, _cursor(answer[1:]))
+
+    async def peek(self, key: PartitionKey, customers: Sequence[str]) -> list[bytes | None]:
+        """States as they are."""
+        if not customers:
+            return []
+        states, _ = await self._link.ask(lambda: self._redis.mget(_state_keys(key, customers)))
+        return cast(list[bytes | None], states)
+
+    async def cursor(self, key: PartitionKey) -> Cursor:
+        """The partition's cursor."""
+        meta, _ = await self._link.ask(lambda: self._redis.hmget(f"{key.prefix}meta", META_FIELDS))
+        return _cursor(meta)
+
+    async def names(self, key: PartitionKey) -> dict[bytes, str]:
+        """The partition's subjects."""
+        names, _ = await self._link.ask(lambda: self._redis.hgetall(f"{key.prefix}names"))
+        return _names(names)
+
+    async def memory_usage(self, key: PartitionKey) -> Usage:
+        """Measure every key of a partition; walks through the whole database, so not for the hot path."""
+        keys: set[bytes] = set()
+        total, at = 0, 0
+        while True:
+            (at, page), _ = await self._link.ask(partial(self._redis.scan, at, match=f"{key.prefix}*", count=PAGE_KEYS))
+            new = cast(set[bytes], set(page)) - keys  # a scan may give a key twice
+            keys |= new
+            total += await self._sum_of_memory(sorted(new))
+            if at == 0:
+                break
+        states = f"{key.prefix}s:".encode()
+        return Usage(customers=sum(name.startswith(states) for name in keys), keys=len(keys), bytes=total)
+
+    async def _sum_of_memory(self, keys: Sequence[bytes]) -> int:
+        if not keys:
+            return 0
+
+        def question() -> Awaitable[list[int | None]]:
+            pipe = self._redis.pipeline(transaction=False)
+            for name in keys:
+                pipe.memory_usage(name, samples=0)
+            return pipe.execute()
+
+        sizes, _ = await self._link.ask(question)
+        return sum(size or 0 for size in sizes)
+
+    async def check(self) -> Checkup:
+        """How this Redis is set up, with what to change."""
+        found, _ = await self._link.ask(lambda: self._redis.info())
+        return Checkup(
+            version=str(found["redis_version"]),
+            maxmemory_policy=str(found["maxmemory_policy"]),
+            aof_enabled=bool(int(found["aof_enabled"])),
+            used_bytes=int(found["used_memory"]),
+            max_bytes=int(found["maxmemory"]),
+        )
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await self._link.close()
+
+
+def _state_keys(key: PartitionKey, customers: Sequence[str]) -> list[str]:
+    prefix = f"{key.prefix}s:"
+    return [prefix + customer for customer in customers]
+
+
+def _cursor(meta: object) -> Cursor:
+    """A cursor from the four fields of meta, each absent until it is first written."""
+    token, sequence, position, watermark = cast(Sequence[bytes | None], meta)
+    return Cursor(
+        token=(token or b"").decode(),
+        sequence=int(sequence or 0),
+        position=_or_minus_one(position),
+        watermark_ms=_or_minus_one(watermark),
+    )
+
+
+def _or_minus_one(number: bytes | None) -> int:
+    return -1 if number is None else int(number)
+
+
+def _names(names: object) -> dict[bytes, str]:
+    return {subject: name.decode() for subject, name in cast(dict[bytes, bytes], names).items()}
+
+
+def _script_input(key: PartitionKey, commit: Commit) -> tuple[list[str], list[str | bytes | int]]:
+    """Keys and arguments of the commit script, in the order that its head states."""
+    kept = {customer: state for customer, state in commit.states.items() if state is not None}
+    erased = [customer for customer, state in commit.states.items() if state is None]
+    due, undue = commit.deadline_changes()
+    keys = [f"{key.prefix}{name}" for name in ("meta", "deadlines", "names", "outbox")]
+    keys += _state_keys(key, list(kept)) + _state_keys(key, erased)
+    arguments: list[str | bytes | int] = [commit.token, commit.sequence, commit.start]
+    arguments += [commit.sequence + 1, commit.position, commit.watermark_ms, commit.outbox]
+    arguments += [len(kept), len(due), len(undue), len(commit.names)]
+    arguments += kept.values()
+    for customer, deadline in due.items():
+        arguments += (deadline, customer)
+    arguments += undue
+    for subject, name in commit.names.items():
+        arguments += (subject, name)
+    return keys, arguments

@@ -1,0 +1,161 @@
+"""A customer's stored state: one blob with a header, the log's entries, the folded ids, and the slots of their intents.
+
+Blob: HEADER, then `entries` × ENTRY, `ids` × (id, time), `slots` × SLOT, then the slots' notes (msgpack list of bytes).
+Little-endian. A release reads the previous version; an unknown one is refused, never guessed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from features.log import ENTRY, Entries, I64, Logs, Memory, expand
+
+MAGIC: Final = 0x494D  # "MI"
+VERSION: Final = 1
+SLOTS: Final = 16
+"""Most intents of one customer that are open or cooling down at a time."""
+
+HEADER: Final = np.dtype(
+    [
+        ("magic", "<u2"),
+        ("version", "u1"),
+        ("slots", "u1"),
+        ("entries", "<u2"),
+        ("ids", "<u2"),
+        ("bundle", "V4"),
+        ("forced", "<u4"),
+        ("newest", "<i8"),
+        ("floor", "<i8"),
+        ("complete_since", "<i8"),
+        ("tombstone", "<i8"),
+    ]
+)
+FOLDED: Final = np.dtype([("id", "<u8"), ("time", "<i8")])
+SLOT: Final = np.dtype(
+    [
+        ("subject", "<u8"),  # 0: the slot is free
+        ("detected_at", "<i8"),
+        ("expires_at", "<i8"),
+        ("cool_until", "<i8"),
+        ("offset", "<i8"),  # of the source record that changed the intent last
+        ("sequence", "<u4"),
+        ("confidence", "<u2"),  # last published, in 1e-4
+        ("open", "u1"),
+        ("intent_id", "V16"),
+    ]
+)
+_notes = msgspec.msgpack.Decoder(list[bytes])
+
+
+class UnreadableState(Exception):
+    """A blob of another version, or damaged: the partition must be rebuilt or the right release run."""
+
+
+@dataclass(slots=True)
+class States:
+    """States of some customers, as columns of one row a customer.
+
+    `tombstone` (n,) is the time up to which events are forgotten (-1: none). `slots` (n, SLOTS) are SLOT records and
+    `notes[row, slot]` the bytes that a slot's owner keeps beside them.
+    """
+
+    customers: list[str]
+    logs: Logs
+    memory: Memory
+    tombstone: I64
+    slots: Entries
+    notes: dict[tuple[int, int], bytes]
+
+
+def decode(customers: Sequence[str], blobs: Sequence[bytes | None]) -> States:
+    """States of `customers` from their blobs (None: never seen), in the order given."""
+    size = len(customers)
+    known = [i for i, blob in enumerate(blobs) if blob is not None]
+    found = [blob for blob in blobs if blob is not None]
+    if any(len(blob) < HEADER.itemsize for blob in found):
+        raise UnreadableState("a state is shorter than its header: restore the store, or rebuild it from the log")
+    width = HEADER.itemsize
+    head = np.frombuffer(b"".join([blob[:width] for blob in found]), dtype=HEADER)
+    if ((head["magic"] != MAGIC) | (head["version"] != VERSION)).any():
+        raise UnreadableState(
+            f"a state is not of version {VERSION}: run the release that wrote it, or rebuild from the log"
+        )
+    n_entries, n_ids, n_slots = (head[name].astype(np.int64) for name in ("entries", "ids", "slots"))
+    ids_at = width + n_entries * ENTRY.itemsize
+    slots_at = ids_at + n_ids * FOLDED.itemsize
+    notes_at = slots_at + n_slots * SLOT.itemsize
+    if any(len(blob) < end for blob, end in zip(found, notes_at.tolist(), strict=True)):
+        raise UnreadableState("a state is cut short: restore the store, or rebuild it from the log")
+    at, bt, ct = ids_at.tolist(), slots_at.tolist(), notes_at.tolist()
+    entries = np.frombuffer(b"".join([blob[width:a] for blob, a in zip(found, at, strict=True)]), dtype=ENTRY)
+    counts = np.zeros(size, dtype=np.int64)
+    counts[known] = n_entries
+    states = States(
+        list(customers),
+        Logs.of(entries, counts),
+        Memory.empty(size),
+        np.full(size, -1),
+        np.zeros((size, SLOTS), SLOT),
+        {},
+    )
+    for name in ("newest", "floor", "complete_since", "forced"):
+        getattr(states.memory, name)[known] = head[name]
+    states.tombstone[known] = head["tombstone"]
+    rows = np.asarray(known, dtype=np.int64)
+    if n_ids.any():
+        folded = np.frombuffer(b"".join([blob[a:b] for blob, a, b in zip(found, at, bt, strict=True)]), dtype=FOLDED)
+        owner, column = expand(np.zeros(len(rows), dtype=np.int64), n_ids)
+        states.memory.ids[rows[owner], column] = folded["id"]
+        states.memory.times[rows[owner], column] = folded["time"]
+        states.memory.held[rows] = n_ids
+    if n_slots.any():
+        slots = np.frombuffer(b"".join([blob[b:c] for blob, b, c in zip(found, bt, ct, strict=True)]), dtype=SLOT)
+        owner, column = expand(np.zeros(len(rows), dtype=np.int64), n_slots)
+        states.slots[rows[owner], column] = slots
+        for index in np.flatnonzero(n_slots).tolist():  # customers with intents only
+            for slot, note in enumerate(_notes.decode(found[index][ct[index] :])):
+                states.notes[known[index], slot] = note
+    return states
+
+
+def encode(states: States, bundle: str) -> list[bytes | None]:
+    """Blobs of all the states, None for a customer of whom nothing is left to keep; `bundle` is the hash of the feature bundle."""
+    size = len(states.customers)
+    memory, logs = states.memory, states.logs
+    used = states.slots["subject"] != 0
+    n_entries, n_slots = np.diff(logs.offsets), used.sum(axis=1)
+    head = np.zeros(size, dtype=HEADER)
+    head["magic"], head["version"], head["bundle"] = MAGIC, VERSION, np.void(bytes.fromhex(bundle))
+    head["entries"], head["ids"], head["slots"] = n_entries, memory.held, n_slots
+    head["tombstone"] = states.tombstone
+    for name in ("newest", "floor", "complete_since", "forced"):
+        head[name] = getattr(memory, name)
+    heads, entries = head.tobytes(), np.ascontiguousarray(logs.entries).tobytes()
+    width, per = HEADER.itemsize, ENTRY.itemsize
+    ends = (logs.offsets * per).tolist()
+    blobs: list[bytes | None] = [
+        heads[i * width : (i + 1) * width] + entries[ends[i] : ends[i + 1]] for i in range(size)
+    ]
+    for row in np.flatnonzero((memory.held > 0) | (n_slots > 0)).tolist():  # customers with folded ids or intents
+        blobs[row] = (blobs[row] or b"") + _tail(states, row, used[row])
+    nothing = (n_entries == 0) & (memory.held == 0) & (n_slots == 0) & (states.tombstone < 0)
+    for row in np.flatnonzero(nothing).tolist():
+        blobs[row] = None
+    return blobs
+
+
+def _tail(states: States, row: int, used: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> bytes:
+    """Folded ids, slots and notes of one customer; used slots move to the front."""
+    memory = states.memory
+    held = int(memory.held[row])
+    folded = np.empty(held, dtype=FOLDED)
+    folded["id"], folded["time"] = memory.ids[row, :held], memory.times[row, :held]
+    tail = folded.tobytes()
+    if used.any():
+        slots = np.flatnonzero(used).tolist()
+        tail += states.slots[row, slots].tobytes()
+        tail += msgspec.msgpack.encode([states.notes.get((row, slot), b"") for slot in slots])
+    return tail

@@ -1,0 +1,135 @@
+"""Candidates of an ask: the subjects touched last, then the subjects that are likely next."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from features.bundle import Aggregates
+from features.log import I64, U64, expand
+from intents.catalog import Catalogue
+from intents.tables import Tables, previous_subject
+
+TOUCHED: Final = 6
+"""Touched subjects that are candidates after a view."""
+FORESEEN: Final = 2
+"""Subjects that are candidates after a view because they are likely next."""
+_LOOK_BACK: Final = 3
+_FADE: Final = 0.8
+_DECLARED: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Candidates of some asks, flat and in candidate order: ask a's are [offsets[a], offsets[a + 1]).
+
+    Columns (n,): `ask`, `subject`, `pair` (of the aggregates; the spare place for a subject the log says nothing of), `rank`
+    by recency (NEVER_RANK where foreseen). `touched` (a,) is how many of an ask's candidates were touched.
+    """
+
+    ask: I64
+    subject: U64
+    pair: I64
+    rank: I64
+    offsets: I64
+    touched: I64
+
+    def before(self) -> U64:
+        """Each candidate's latest other subject (n,), 0 for none."""
+        return previous_subject(self.subject, self.rank, self.offsets[self.ask], self.touched[self.ask])
+
+
+class Declared:
+    """Declared transitions as arrays: for each subject that begins one, where they lead."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        """Transitions of the catalogue's journeys."""
+        steps = sorted(set(catalogue.steps()))
+        self.origin = np.array([a for a, _ in steps], dtype=np.uint64)
+        self.target = np.array([b for _, b in steps], dtype=np.uint64)
+
+    def after(self, subjects: U64) -> tuple[I64, U64]:
+        """(index into `subjects`, target) of every declared transition that starts from one of them."""
+        low = np.searchsorted(self.origin, subjects, "left")
+        high = np.searchsorted(self.origin, subjects, "right")
+        owner, place = expand(low, high - low)
+        return owner, self.target[place]
+
+
+def choose(aggregates: Aggregates, tables: Tables, declared: Declared, touched: I64, foreseen: I64) -> Candidates:
+    """Choose at most touched[a] touched and foreseen[a] foreseen subjects for each ask a."""
+    pairs, rank, asks = aggregates.order, aggregates.rank, len(touched)
+    ask = aggregates.pairs.ask[pairs]
+    keep = rank < touched[ask]
+    pairs, rank, ask = pairs[keep], rank[keep], ask[keep]
+    subject = aggregates.pairs.subject[pairs]
+    count = np.bincount(ask, minlength=asks)
+    next_ask, next_subject, place = _likely(ask, subject, rank, tables, declared, foreseen)
+    more = np.bincount(next_ask, minlength=asks)
+    offsets = np.zeros(asks + 1, dtype=np.int64)
+    np.cumsum(count + more, out=offsets[1:])
+    at, at_next = offsets[ask] + rank, offsets[next_ask] + count[next_ask] + place
+    columns = Candidates(
+        np.repeat(np.arange(asks), count + more),
+        np.zeros(offsets[-1], dtype=np.uint64),
+        np.zeros(offsets[-1], dtype=np.int64),
+        np.zeros(offsets[-1], dtype=np.int64),
+        offsets,
+        count,
+    )
+    columns.subject[at], columns.subject[at_next] = subject, next_subject
+    columns.pair[at], columns.pair[at_next] = pairs, _pair_of(aggregates, next_ask, next_subject)
+    columns.rank[at] = rank
+    columns.rank[at_next] = aggregates.rank_of(columns.pair[at_next])
+    return columns
+
+
+def _likely(ask: I64, subject: U64, rank: I64, tables: Tables, declared: Declared, limit: I64) -> tuple[I64, U64, I64]:
+    """(ask, subject, place) of the likeliest next subjects that are not candidates yet, limit[a] for ask a."""
+    recent = (rank < _LOOK_BACK) & (limit[ask] > 0)
+    origin, owner = subject[recent], ask[recent]
+    weight = np.power(_FADE, rank[recent].astype(np.float64))
+    target, share = tables.likely_next(origin)
+    step, step_target = declared.after(origin)
+    there = share > 0
+    seat = np.nonzero(there)[0]
+    to = np.concatenate([target[there], step_target])
+    asked = np.concatenate([owner[seat], owner[step]])
+    score = np.concatenate([weight[seat] * share[there], weight[step] * _DECLARED])
+    order = np.lexsort((score, to, asked))
+    to, asked, score = to[order], asked[order], score[order]
+    first = np.ones(len(to), dtype=bool)
+    first[1:] = (to[1:] != to[:-1]) | (asked[1:] != asked[:-1])
+    starts = np.flatnonzero(first)
+    total = np.add.reduceat(score, starts) if len(starts) else score
+    to, asked = to[starts], asked[starts]
+    new = ~_is_candidate(asked, to, ask, subject)
+    to, asked, total = to[new], asked[new], total[new]
+    order = np.lexsort((to, -total, asked))
+    to, asked = to[order], asked[order]
+    counts = np.bincount(asked, minlength=len(limit))
+    place = np.arange(len(to)) - (np.cumsum(counts) - counts)[asked]
+    keep = place < limit[asked]
+    return asked[keep], to[keep], place[keep]
+
+
+def _is_candidate(asked: I64, to: U64, ask: I64, subject: U64) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+    """Whether each (asked, to) is among the (ask, subject) already chosen; asks ascend in both."""
+    low = np.searchsorted(ask, asked, "left")
+    owner, place = expand(low, np.searchsorted(ask, asked, "right") - low)
+    hit = np.zeros(len(to), dtype=bool)
+    hit[owner[subject[place] == to[owner]]] = True
+    return hit
+
+
+def _pair_of(aggregates: Aggregates, ask: I64, subject: U64) -> I64:
+    """Pair of each (ask, subject), the spare place where the log has none."""
+    pairs = aggregates.pairs
+    if not pairs.size:
+        return np.zeros(len(ask), dtype=np.int64)
+    low = np.searchsorted(pairs.ask, ask, "left")
+    owner, place = expand(low, np.searchsorted(pairs.ask, ask, "right") - low)
+    same = pairs.subject[place] == subject[owner]
+    found = np.full(len(ask), pairs.size, dtype=np.int64)
+    found[owner[same]] = place[same]
+    return found

@@ -1,0 +1,183 @@
+"""The detect step: one batch of events and the states of its customers in; new states, intents and examples out.
+
+Follow one event: it is applied to its customer's log (`features/apply.py`), the log is viewed at the event's time
+(`features/windows.py`), candidates are chosen, their vectors computed and scored (here), and intents live by the scores
+(`intents/life.py`). Pure: the same batch, states and model give the same answer, however the records were cut into chunks.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from features.apply import STATE_MS, Wave, erase, waves
+from features.bundle import Aggregates, Bundle, F32
+from features.events import Batch
+from features.kinds import ASKED, CODE, OUTCOMES
+from features.log import Bool, I64, U64
+from features.pairs import Pairs
+from features.state import States
+from features.windows import Asks, View
+from intents.candidates import FORESEEN, TOUCHED, Candidates, Declared, choose
+from intents.catalog import Catalogue
+from intents.counts import F64
+from intents.intent import STEP
+from intents.journeys import Journeys
+from intents.life import Change, Life, Rules
+from intents.model import Model
+from intents.subjects import Names
+
+RANKED: Final = 24
+RANKED_FORESEEN: Final = 8
+"""Candidates, touched and foreseen, that are ranked before a cart_add or purchase for the scores file."""
+
+_ASKED: Final = np.isin(np.arange(256), [CODE[kind] for kind in ASKED])
+_OUTCOME: Final = np.isin(np.arange(256), [CODE[kind] for kind in OUTCOMES])
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What stays the same from batch to batch. `rank_outcomes` scores the moment before each outcome too, for a scores file."""
+
+    bundle: Bundle
+    catalogue: Catalogue
+    names: Names
+    rules: Rules = Rules()
+    namespace: str = "default"
+    rank_outcomes: bool = False
+    declared: Declared = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "declared", Declared(self.catalogue))
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What one wave was asked and what the model said: `event` (a,) of each ask in order of arrival, `outcome` (a,) those asked before
+    an outcome, their candidates, and by candidate `vectors` (f, c), `columns` with the model's, and `p` (c,)."""
+
+    event: I64
+    outcome: Bool
+    candidates: Candidates
+    vectors: F32
+    columns: F64
+    p: F64
+
+
+@dataclass(frozen=True, slots=True)
+class Detected:
+    """What a batch led to. `changes` are in order of publication, each with the wave that scored it; `deadlines` (n,) are the
+    states' next ones (-1: nothing is left of the customer)."""
+
+    changes: list[tuple[Change, Scored | None]]
+    scored: list[Scored]
+    unverifiable: I64
+    deadlines: I64
+    unslotted: int
+
+
+def detect(
+    batch: Batch, states: States, parts: I64, model: Model, setup: Setup, *, bounds: "Sequence[Bound | None]" = ()
+) -> Detected:
+    """Work `batch` into `states` (changed in place; `parts` (n,) is each row's part) and tell what it led to.
+
+    `bounds` say, by part, which deadlines fire at the end where more are due than one commit takes (None: all that are due).
+    """
+    journeys = Journeys(setup.catalogue, model, setup.names)
+    life = Life(states, batch, setup.rules, parts, journeys, setup.namespace, model.variant)
+
+    def clear(rows: I64, events: I64, forgotten: Bool) -> None:
+        life.expire(rows, batch.watermark[events], batch.part[events])
+        life.forget(rows[forgotten], events[forgotten])
+
+    scored: list[Scored] = []
+    causes: list[Scored | None] = []
+    unverifiable = [np.empty(0, dtype=np.int64)]
+    for wave in waves(states, batch, clear):
+        unverifiable.append(wave.events[wave.unverifiable])
+        causes += [None] * (len(life.changes) - len(causes))
+        asked = _score(batch, states, wave, model, setup)
+        if asked is not None:
+            scored.append(asked)
+            confidence = np.rint(asked.p * STEP).astype(np.int64) if model.ready else np.full(len(asked.p), -1)
+            ask = np.where(asked.outcome, -1, np.arange(len(asked.event)))
+            life.act(asked.event, ask, asked.candidates, confidence)
+            causes += [asked] * (len(life.changes) - len(causes))
+    everyone = np.arange(len(states.customers))
+    ending = batch.last_watermark[parts]
+    for part, bound in enumerate(bounds):
+        if bound is not None:
+            ending = np.where(parts == part, bound.watermarks(states), ending)
+    life.expire(everyone, ending, parts)
+    causes += [None] * (len(life.changes) - len(causes))
+    last = np.maximum(states.memory.newest, states.tombstone)
+    erase(states, np.flatnonzero((last >= 0) & (last + STATE_MS < ending)))
+    order = sorted(range(len(life.changes)), key=lambda i: _place(life.changes[i], states.customers))
+    return Detected(
+        changes=[(life.changes[i], causes[i]) for i in order],
+        scored=scored,
+        unverifiable=np.sort(np.concatenate(unverifiable)),
+        deadlines=_deadlines(states),
+        unslotted=life.unslotted,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Only deadlines before (`before_ms`, `customer`) fire: the first that did not fit into this commit."""
+
+    before_ms: int
+    customer: bytes
+
+    def watermarks(self, states: States) -> I64:
+        """The watermark that each state row may fire deadlines before (n,)."""
+        fires_it = np.array([customer.encode() < self.customer for customer in states.customers], dtype=bool)
+        return self.before_ms + fires_it
+
+
+def _place(change: Change, customers: Sequence[str]) -> tuple[int, int, int, int, bytes, int]:
+    """Order of publication: by record; deadlines first, by (deadline, customer, subject); then in candidate order."""
+    if change.deadline:
+        return (change.part, change.event, 0, change.updated_at, customers[change.row].encode(), change.order)
+    return (change.part, change.event, 1, 0, b"", change.order)
+
+
+def _score(batch: Batch, states: States, wave: Wave, model: Model, setup: Setup) -> Scored | None:
+    """Ask about the events of a wave that are asked, and about the moment before its outcomes."""
+    events = wave.events
+    kind = batch.kind[events]
+    with_subject = wave.applied & (np.diff(batch.subject_offsets)[events] > 0)
+    outcome = with_subject & _OUTCOME[kind]
+    chosen = (with_subject & ~wave.late & _ASKED[kind]) | outcome
+    if not chosen.any():
+        return None
+    events, outcome = events[chosen], outcome[chosen]
+    asks = Asks(
+        batch.customer[events],
+        batch.time[events],
+        np.where(outcome, wave.first[chosen], wave.stop[chosen]),
+        np.where(outcome, events - 1, events),
+    )
+    aggregates = Aggregates(Pairs(View(asks, states.logs)))
+    ranked = setup.rank_outcomes
+    candidates = choose(
+        aggregates,
+        model.tables,
+        setup.declared,
+        np.where(outcome, RANKED if ranked else TOUCHED, TOUCHED),
+        np.where(outcome, RANKED_FORESEEN if ranked else 0, FORESEEN),
+    )
+    vectors = setup.bundle.vectors(aggregates, candidates.pair, candidates.ask)
+    columns = model.columns(vectors, candidates.subject, candidates.before())
+    p = model.probability(columns) if model.ready else model.fallback(candidates.rank)
+    return Scored(events, outcome, candidates, vectors, columns, p)
+
+
+def _deadlines(states: States) -> I64:
+    """The earliest deadline of each state: an intent's end, or the end of the state; -1 where nothing is left."""
+    last = np.maximum(states.memory.newest, states.tombstone)
+    ends = np.where(last >= 0, last + STATE_MS, -1)
+    far = np.iinfo(np.int64).max
+    expires = np.where(states.slots["open"] == 1, states.slots["expires_at"], far).min(axis=1)
+    return np.where(ends >= 0, np.minimum(ends, expires), -1)

@@ -1,0 +1,132 @@
+"""What `detect` leaves for `train`: packed asked and outcome entries, in records of the examples topic.
+
+A record is msgpack: a header and columns as little-endian bytes; nothing in it can execute. Entries carry their source
+(offset, index), by which nothing is learned twice, and a keyed hash in place of the customer's id.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from features.bundle import F32
+from features.log import I64, U64
+
+VERSION: Final = 1
+RECENT: Final = 6
+"""Most recent other subjects that an outcome carries."""
+
+ASKED: Final = np.dtype(
+    [
+        ("time", "<i8"),
+        ("offset", "<i8"),
+        ("customer", "<u8"),
+        ("subject", "<u8"),  # viewed
+        ("product", "<u4"),
+        ("index", "<u2"),
+        ("touched", "u1"),  # candidates that were touched
+        ("candidates", "u1"),
+    ]
+)
+OUTCOME: Final = np.dtype(
+    [
+        ("time", "<i8"),
+        ("offset", "<i8"),
+        ("customer", "<u8"),
+        ("subject", "<u8"),
+        ("product", "<u4"),
+        ("index", "<u2"),
+        ("recent", "u1"),  # how many recent subjects it has
+    ]
+)
+
+
+class _Wire(msgspec.Struct, array_like=True, frozen=True):
+    version: int
+    topic: str
+    partition: int
+    watermark: int
+    bundle: str
+    features: int
+    share: float
+    names: dict[bytes, str]
+    asked: bytes
+    subjects: bytes
+    ranks: bytes
+    vectors: bytes
+    outcomes: bytes
+    recent: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Entries of one commit. `asked` (a,) ASKED; `subjects`, `ranks` (c,) and `vectors` (f, c) are the candidates of all asks, one
+    after another; `outcomes` (o,) OUTCOME with `recent` (r,) flat. `watermark` is the source partition's after them."""
+
+    topic: str
+    partition: int
+    watermark: int
+    bundle: str
+    share: float
+    names: dict[bytes, str]
+    asked: "np.ndarray[tuple[int], np.dtype[np.void]]"
+    subjects: U64
+    ranks: I64
+    vectors: F32
+    outcomes: "np.ndarray[tuple[int], np.dtype[np.void]]"
+    recent: U64
+
+
+class UnreadableExamples(Exception):
+    """A record of the examples topic that this release cannot read."""
+
+
+_decoder = msgspec.msgpack.Decoder(_Wire)
+
+
+def pack(examples: Examples) -> bytes:
+    """Bytes of a record."""
+    return msgspec.msgpack.encode(
+        _Wire(
+            VERSION,
+            examples.topic,
+            examples.partition,
+            examples.watermark,
+            examples.bundle,
+            len(examples.vectors),
+            examples.share,
+            examples.names,
+            examples.asked.tobytes(),
+            examples.subjects.astype("<u8").tobytes(),
+            examples.ranks.astype("u1").tobytes(),
+            np.ascontiguousarray(examples.vectors, dtype="<f4").tobytes(),
+            examples.outcomes.tobytes(),
+            examples.recent.astype("<u8").tobytes(),
+        )
+    )
+
+
+def unpack(record: bytes) -> Examples:
+    """Entries of a record; raises UnreadableExamples for what is no such record or of another version."""
+    try:
+        wire = _decoder.decode(record)
+        if wire.version != VERSION:
+            raise UnreadableExamples(f"an examples record is of version {wire.version}, not {VERSION}")
+        subjects = np.frombuffer(wire.subjects, dtype="<u8")
+        return Examples(
+            wire.topic,
+            wire.partition,
+            wire.watermark,
+            wire.bundle,
+            wire.share,
+            wire.names,
+            np.frombuffer(wire.asked, dtype=ASKED),
+            subjects,
+            np.frombuffer(wire.ranks, dtype="u1").astype(np.int64),
+            np.frombuffer(wire.vectors, dtype="<f4").reshape(wire.features, len(subjects)),
+            np.frombuffer(wire.outcomes, dtype=OUTCOME),
+            np.frombuffer(wire.recent, dtype="<u8"),
+        )
+    except (msgspec.DecodeError, ValueError) as error:
+        raise UnreadableExamples(f"not an examples record: {error}") from error

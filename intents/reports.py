@@ -1,0 +1,174 @@
+"""Intents and examples as they are published: from what detect found to the records' contents."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+import numpy as np
+
+from features.events import Batch
+from features.kinds import KINDS
+from features.bundle import F32
+from features.log import Bool, Entries, I64, U64, expand
+from intents.detect import Scored, Setup
+from intents.examples import ASKED, OUTCOME, RECENT, Examples
+from intents.intent import STEP, Evidence, Intent, ModelName, Source
+from intents.journeys import Journeys
+from intents.life import Change
+from intents.model import Model
+from intents.subjects import customer_hash
+
+MAX_EVIDENCE: Final = 3
+ASKS_PER_RECORD: Final = 300
+"""Asks in one examples record, about 400 kB of vectors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reporter:
+    """Says what a batch led to, in intents."""
+
+    batch: Batch
+    customers: Sequence[str]
+    model: Model
+    setup: Setup
+    journeys: Journeys
+
+    def intent(self, change: Change, scored: Scored | None) -> Intent:
+        """The intent event of one change."""
+        name = self.journeys.name(change.subject)
+        chunk = self.batch.chunks[change.part]
+        return Intent(
+            intent_id=str(UUID(bytes=change.intent_id)),
+            sequence=change.sequence,
+            customer_id=self.customers[change.row],
+            intent=name,
+            label=self.setup.catalogue.label(name),
+            status=change.status,
+            confidence=change.confidence / STEP,
+            journey=change.note.journey,
+            evidence=self._evidence(change, scored),
+            detected_at=change.detected_at,
+            updated_at=change.updated_at,
+            expires_at=change.expires_at,
+            model=ModelName(self.model.name, change.note.version, self.model.variant),
+            source=Source(chunk.topic, chunk.partition, change.offset, change.note.event_id),
+        )
+
+    def _evidence(self, change: Change, scored: Scored | None) -> list[Evidence]:
+        if change.status == "fulfilled":
+            kind = KINDS[int(self.batch.kind[change.event])]
+            return [Evidence(kind, 1, {"cart_add": "put into the cart", "purchase": "bought"}[kind])]
+        if scored is None or change.candidate < 0:
+            return []
+        place = slice(change.candidate, change.candidate + 1)
+        spoke = self.model.contributions(scored.columns[:, place])[:, 0]
+        found = []
+        for column, feature in enumerate(self.setup.bundle.features):
+            number = round(float(np.expm1(scored.vectors[column, change.candidate]))) if feature.words else 0
+            if number > 0 and spoke[column] > 0:
+                found.append((-float(spoke[column]), column, number))
+        features = self.setup.bundle.features
+        said = [Evidence(features[c].name, n, features[c].words.format(n)) for _, c, n in sorted(found)[:MAX_EVIDENCE]]
+        return said or [Evidence("foreseen" if scored.candidates.rank[change.candidate] >= 64 else "recency", 1, "often next")]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Everything a batch was asked, joined over its waves and sorted by event.
+
+    Columns (a,): `event`, `outcome`, and where each ask's candidates lie, [start, start + count), in `subjects`, `ranks` (c,)
+    and `vectors` (f, c); the first `touched` of them were touched.
+    """
+
+    event: I64
+    outcome: Bool
+    start: I64
+    count: I64
+    touched: I64
+    subjects: U64
+    ranks: I64
+    vectors: F32
+
+    @staticmethod
+    def of(scored: Sequence[Scored], features: int) -> "Asked":
+        """Join the waves' asks."""
+        if not scored:
+            none = np.zeros(0, dtype=np.int64)
+            no_vectors = np.zeros((features, 0), dtype=np.float32)
+            return Asked(none, none.astype(bool), none, none, none, none.astype(np.uint64), none, no_vectors)
+        base = np.cumsum([0] + [len(wave.p) for wave in scored])
+        event = np.concatenate([wave.event for wave in scored])
+        order = np.argsort(event, kind="stable")
+        start = np.concatenate([wave.candidates.offsets[:-1] + b for wave, b in zip(scored, base[:-1], strict=True)])
+        return Asked(
+            event[order],
+            np.concatenate([wave.outcome for wave in scored])[order],
+            start[order],
+            np.concatenate([np.diff(wave.candidates.offsets) for wave in scored])[order],
+            np.concatenate([wave.candidates.touched for wave in scored])[order],
+            np.concatenate([wave.candidates.subject for wave in scored]),
+            np.concatenate([wave.candidates.rank for wave in scored]),
+            np.concatenate([wave.vectors for wave in scored], axis=1),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Packer:
+    """Packs what a batch was asked, and its outcomes, for the trainer."""
+
+    batch: Batch
+    customers: Sequence[str]
+    asked: Asked
+    bundle: str
+    key: bytes
+
+    def records(self, part: int, before_ms: int, names: dict[bytes, str]) -> Iterator[Examples]:
+        """Examples of one part, in records of at most ASKS_PER_RECORD asks; at least one, for the watermark.
+
+        `before_ms` is the partition's watermark before the batch: all records but the last carry it. `names` are new.
+        """
+        mine = np.flatnonzero(self.batch.part[self.asked.event] == part)
+        pieces = max(1, -(-len(mine) // ASKS_PER_RECORD))
+        for n in range(pieces):
+            piece = mine[n * ASKS_PER_RECORD : (n + 1) * ASKS_PER_RECORD]
+            last = n == pieces - 1
+            mark = int(self.batch.last_watermark[part]) if last else before_ms
+            yield self._record(part, piece, mark, names if n == 0 else {})
+
+    def _record(self, part: int, piece: I64, watermark: int, names: dict[bytes, str]) -> Examples:
+        views = piece[~self.asked.outcome[piece]]
+        outcomes = piece[self.asked.outcome[piece]]
+        _, place = expand(self.asked.start[views], self.asked.count[views])
+        recent = np.minimum(self.asked.touched[outcomes], RECENT)
+        _, recent_place = expand(self.asked.start[outcomes], recent)
+        asked, outcome = np.zeros(len(views), dtype=ASKED), np.zeros(len(outcomes), dtype=OUTCOME)
+        self._fill(asked, views)
+        self._fill(outcome, outcomes)
+        asked["touched"], asked["candidates"] = self.asked.touched[views], self.asked.count[views]
+        outcome["recent"] = recent
+        chunk = self.batch.chunks[part]
+        return Examples(
+            topic=chunk.topic,
+            partition=chunk.partition,
+            watermark=watermark,
+            bundle=self.bundle,
+            share=1.0,
+            names=names,
+            asked=asked,
+            subjects=self.asked.subjects[place],
+            ranks=self.asked.ranks[place],
+            vectors=self.asked.vectors[:, place],
+            outcomes=outcome,
+            recent=self.asked.subjects[recent_place],
+        )
+
+    def _fill(self, entries: Entries, asks: I64) -> None:
+        events = self.asked.event[asks]
+        rows = self.batch.customer[events]
+        unique, inverse = np.unique(rows, return_inverse=True)
+        hashes = [customer_hash(self.customers[row], self.key) for row in unique.tolist()]
+        entries["customer"] = np.array(hashes, dtype=np.uint64)[inverse] if len(rows) else 0
+        entries["time"], entries["offset"] = self.batch.time[events], self.batch.offset[events]
+        entries["index"], entries["product"] = self.batch.index[events], self.batch.product[events]
+        entries["subject"] = self.batch.subjects[self.batch.subject_offsets[events]]

@@ -1,0 +1,224 @@
+"""Model snapshots: immutable, versioned files in any fsspec place, in a form that cannot execute code when read.
+
+A file is a magic number, a msgpack header (what, which arrays, their types and shapes) and the arrays' bytes. Its name is
+the offset up to which the examples were read and a hash of its content: readers take the highest offset; of one offset
+with two hashes, which must not happen, the lowest hash wins and an alarm is raised.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, Final
+
+import fsspec
+import msgspec
+import numpy as np
+
+from features.bundle import Bundle
+from intents.counts import KeyedRows
+from intents.model import Model, Weights
+from intents.tables import Tables
+from intents.training import Checkpoint, Reading
+
+MAGIC: Final = b"MISNAP01"
+_SUFFIX: Final = ".snapshot"
+_DTYPES: Final = {"<f8": np.dtype("<f8"), "<u8": np.dtype("<u8")}
+_WEIGHTS: Final = ("counts", "means", "variances", "weights", "squares")
+_TABLES: Final = ("totals", "moves", "successors", "successor_counts", "ranks")
+
+
+class UnusableSnapshot(Exception):
+    """A snapshot that is damaged, of another bundle, or not finite: the last good one stays in use."""
+
+
+class _Reading(msgspec.Struct, array_like=True, frozen=True):
+    next: int
+    marks: list[tuple[str, int, int, int]]
+    watermarks: list[tuple[str, int, int]]
+
+
+class _Header(msgspec.Struct, frozen=True):
+    bundle: str
+    bundle_hash: str
+    features: list[str]
+    river: str
+    variant: str
+    intercept: float
+    steps: int
+    positives: int
+    negatives: int
+    sums: list[float]
+    names: dict[bytes, str]
+    reading: _Reading
+    base_reading: _Reading
+    arrays: list[tuple[str, str, list[int]]]
+
+
+_header = msgspec.msgpack.Decoder(_Header)
+RIVER: Final = "0.26.1"
+
+
+def encode(checkpoint: Checkpoint) -> bytes:
+    """Bytes of a checkpoint; the same checkpoint gives the same bytes."""
+    model = checkpoint.model
+    arrays: list[tuple[str, Any]] = [(name, getattr(model.weights, name)) for name in _WEIGHTS]
+    for prefix, tables in (("now.", model.tables), ("base.", checkpoint.base)):
+        arrays += [(prefix + name, array) for name, array in _table_arrays(tables)]
+    header = _Header(
+        bundle=model.bundle.name,
+        bundle_hash=model.bundle.hash,
+        features=list(model.feature_names),
+        river=RIVER,
+        variant=model.variant,
+        intercept=model.weights.intercept,
+        steps=model.weights.steps,
+        positives=model.positives,
+        negatives=model.negatives,
+        sums=[model.tables.views, model.tables.outcomes, checkpoint.base.views, checkpoint.base.outcomes],
+        names={key.to_bytes(8, "little"): name for key, name in model.names.items()},
+        reading=_pack_reading(checkpoint.reading),
+        base_reading=_pack_reading(checkpoint.base_reading),
+        arrays=[(name, array.dtype.str, list(array.shape)) for name, array in arrays],
+    )
+    head = msgspec.msgpack.encode(header)
+    body = b"".join(np.ascontiguousarray(array).tobytes() for _, array in arrays)
+    return MAGIC + len(head).to_bytes(8, "little") + head + body
+
+
+def decode(content: bytes, bundle: Bundle) -> Checkpoint:
+    """The checkpoint of a snapshot's bytes; raises UnusableSnapshot if it is damaged, of another bundle, or not finite."""
+    try:
+        if content[:8] != MAGIC:
+            raise UnusableSnapshot("not a snapshot of this release")
+        size = int.from_bytes(content[8:16], "little")
+        header = _header.decode(content[16 : 16 + size])
+        arrays = _arrays(content, 16 + size, header.arrays)
+        checkpoint = _checkpoint(header, arrays, bundle, f"{header.reading.next}-{_hash(content)}")
+    except (msgspec.DecodeError, ValueError, KeyError, IndexError, OverflowError) as error:
+        raise UnusableSnapshot(f"a damaged snapshot: {error}") from error
+    if not checkpoint.model.weights.finite() or not all(np.isfinite(a).all() for a in arrays.values()):
+        raise UnusableSnapshot("a snapshot has a number that is not finite")
+    return checkpoint
+
+
+def _checkpoint(header: _Header, arrays: dict[str, Any], bundle: Bundle, version: str) -> Checkpoint:
+    if header.bundle_hash != bundle.hash:
+        raise UnusableSnapshot(f"a snapshot is of bundle {header.bundle} {header.bundle_hash}, not {bundle.hash}")
+    weights = Weights(*(arrays[name] for name in _WEIGHTS), intercept=header.intercept, steps=header.steps)
+    if any(len(arrays[name]) != len(header.features) for name in _WEIGHTS):
+        raise UnusableSnapshot("a damaged snapshot: a weight for each feature is missing")
+    model = Model(
+        bundle,
+        weights,
+        _tables("now.", arrays, header.sums[0], header.sums[1]),
+        {int.from_bytes(key, "little"): name for key, name in header.names.items()},
+        header.positives,
+        header.negatives,
+        version=version,
+        variant=header.variant,
+    )
+    base = _tables("base.", arrays, header.sums[2], header.sums[3])
+    return Checkpoint(model, _unpack_reading(header.reading), base, _unpack_reading(header.base_reading))
+
+
+def _arrays(content: bytes, at: int, declared: Iterable[tuple[str, str, list[int]]]) -> dict[str, Any]:
+    arrays = {}
+    for name, dtype, shape in declared:
+        count = int(np.prod(shape, dtype=object))
+        if count < 0 or at + 8 * count > len(content):
+            raise UnusableSnapshot("a snapshot is cut short")
+        arrays[name] = np.frombuffer(content, _DTYPES[dtype], count, at).reshape(shape)
+        at += 8 * count
+    if at != len(content):
+        raise UnusableSnapshot("a snapshot is longer than its header says")
+    return arrays
+
+
+def _table_arrays(tables: Tables) -> list[tuple[str, Any]]:
+    subjects, transitions = tables.subjects.size, tables.transitions.size
+    sizes = {"moves": transitions, "ranks": tables.ranks.shape[1]}
+    arrays = [("subjects", tables.subjects.keys[:subjects]), ("transitions", tables.transitions.keys[:transitions])]
+    return arrays + [(name, getattr(tables, name)[:, : sizes.get(name, subjects)]) for name in _TABLES]
+
+
+def _tables(prefix: str, arrays: dict[str, Any], views: float, outcomes: float) -> Tables:
+    keys = {name: KeyedRows(arrays[prefix + name]) for name in ("subjects", "transitions")}
+    return Tables(**keys, **{name: _roomy(arrays[prefix + name]) for name in _TABLES}, views=views, outcomes=outcomes)
+
+
+def _hash(content: bytes) -> str:
+    return blake2b(content, digest_size=8).hexdigest()
+
+
+def _roomy(array: Any) -> Any:
+    """A writable copy with at least one place, so that an empty table can be looked up."""
+    room = np.zeros((array.shape[0], max(array.shape[1], 64)))
+    room[:, : array.shape[1]] = array
+    return room
+
+
+def _pack_reading(reading: Reading) -> _Reading:
+    return _Reading(
+        reading.next,
+        [(*source, *mark) for source, mark in reading.marks.items()],
+        [(*source, watermark) for source, watermark in reading.watermarks.items()],
+    )
+
+
+def _unpack_reading(packed: _Reading) -> Reading:
+    marks = {(topic, partition): (offset, index) for topic, partition, offset, index in packed.marks}
+    return Reading(packed.next, marks, {(topic, partition): mark for topic, partition, mark in packed.watermarks})
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A snapshot's name in the store, and whether another content claims the same offset."""
+
+    name: str
+    disputed: bool
+
+
+class ModelStore:
+    """Snapshots of one variant under an fsspec URL (a folder, or an object store's prefix)."""
+
+    def __init__(self, url: str, variant: str = "main") -> None:
+        """`url` as fsspec reads it: a path, file://, s3://…"""
+        self.url = url
+        self._fs, root = fsspec.core.url_to_fs(url)
+        self._folder = f"{root.rstrip('/')}/{variant}"
+
+    def save(self, content: bytes, next_offset: int) -> str:
+        """Write a snapshot unless it is there; returns its name."""
+        name = f"{next_offset:020d}-{_hash(content)}{_SUFFIX}"
+        path = f"{self._folder}/{name}"
+        if not self._fs.exists(path):
+            self._fs.makedirs(self._folder, exist_ok=True)
+            self._fs.pipe_file(f"{path}.part", content)
+            self._fs.mv(f"{path}.part", path)
+        return name
+
+    def latest(self) -> Found | None:
+        """The snapshot to use, None if there is none yet."""
+        names = self.names()
+        if not names:
+            return None
+        offset = names[-1].split("-")[0]
+        same = [name for name in names if name.split("-")[0] == offset]
+        return Found(same[0], len(same) > 1)
+
+    def names(self) -> list[str]:
+        """Names of all snapshots, oldest first."""
+        if not self._fs.isdir(self._folder):
+            return []
+        self._fs.invalidate_cache()
+        found = (path.rsplit("/", 1)[-1] for path in self._fs.ls(self._folder, detail=False))
+        return sorted(name for name in found if name.endswith(_SUFFIX))
+
+    def load(self, name: str) -> bytes:
+        """A snapshot's bytes."""
+        return bytes(self._fs.cat_file(f"{self._folder}/{name}"))
+
+    def prune(self, keep: int) -> None:
+        """Delete all but the newest `keep` snapshots."""
+        for name in self.names()[:-keep]:
+            self._fs.rm_file(f"{self._folder}/{name}")

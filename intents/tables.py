@@ -1,0 +1,156 @@
+"""What a model knows across customers: each subject's views and outcomes, journeys' transitions, and rates by recency rank.
+
+`train` counts into its tables and freezes a copy into each snapshot; workers only read theirs. Both add the model-side
+columns of a vector with the one function `Tables.columns`.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from features.bundle import F32
+from features.log import I64, U64
+from intents.counts import F64, KeyedRows, grown
+
+SUCCESSORS: Final = 8
+RANKS: Final = 16
+"""Recency ranks that have a rate of their own; later ones, and subjects never touched, share the last."""
+_PRIOR_VIEWS: Final = 25.0
+_PAIR_PRIOR: Final = 4.0
+_SMOOTHING: Final = 8.0
+
+MODEL_FEATURES: Final = ("subject_conversion", "subject_views", "outcome_lift", "view_lift", "pair_conversion")
+"""Names of the model-side columns, in order."""
+
+
+@dataclass(slots=True)
+class Tables:
+    """Counts by subject and by transition; weights are 1 / share, so that a sample counts as the whole.
+
+    `totals` (4, s): views, outcomes, transitions seen leaving to a view, to an outcome. `moves` (2, t): transitions into a view,
+    into an outcome, of key (from row << 32 | to row). `successors` (SUCCESSORS, s) are the likeliest next subjects' rows
+    (-1: none) and `successor_counts` their counts. `ranks` (2, RANKS): asked, positive.
+    """
+
+    subjects: KeyedRows = field(default_factory=KeyedRows)
+    totals: F64 = field(default_factory=lambda: np.zeros((4, 64)))
+    transitions: KeyedRows = field(default_factory=KeyedRows)
+    moves: F64 = field(default_factory=lambda: np.zeros((2, 64)))
+    successors: F64 = field(default_factory=lambda: np.zeros((SUCCESSORS, 64)))
+    successor_counts: F64 = field(default_factory=lambda: np.zeros((SUCCESSORS, 64)))
+    ranks: F64 = field(default_factory=lambda: np.zeros((2, RANKS)))
+    views: float = 0.0
+    outcomes: float = 0.0
+
+    def copy(self) -> "Tables":
+        """An independent copy, for a snapshot."""
+        return Tables(
+            self.subjects.copy(),
+            self.totals.copy(),
+            self.transitions.copy(),
+            self.moves.copy(),
+            self.successors.copy(),
+            self.successor_counts.copy(),
+            self.ranks.copy(),
+            self.views,
+            self.outcomes,
+        )
+
+    def count_view(self, subject: int, before: int, weight: float) -> None:
+        """Count a view of `subject` by a customer whose previous other subject was `before` (0: none)."""
+        row = self._row(subject)
+        self.totals[0, row] += weight
+        self.views += weight
+        if before:
+            self._move(self._row(before), row, 0, weight)
+
+    def count_outcome(self, subject: int, recent: list[int]) -> None:
+        """Count an outcome of `subject` after the `recent` other subjects (latest first; the first three count)."""
+        row = self._row(subject)
+        self.totals[1, row] += 1.0
+        self.outcomes += 1.0
+        for before in [other for other in recent if other != subject][:3]:
+            self._move(self._row(before), row, 1, 1.0)
+
+    def count_rank(self, rank: int, positive: bool, weight: float) -> None:
+        """Count a resolved question about the subject of recency rank `rank`."""
+        place = min(rank, RANKS - 1)
+        self.ranks[0, place] += weight
+        self.ranks[1, place] += weight * positive
+
+    def _row(self, subject: int) -> int:
+        known = self.subjects.size
+        row = self.subjects.add(subject)
+        if row == known:
+            self.totals = grown(self.totals, row + 1)
+            self.successor_counts = grown(self.successor_counts, row + 1)
+            self.successors = grown(self.successors, row + 1)
+            self.successors[:, row] = -1.0
+        return row
+
+    def _move(self, before: int, after: int, column: int, weight: float) -> None:
+        row = self.transitions.add(((before + 1) << 32) | (after + 1))
+        self.moves = grown(self.moves, row + 1)
+        self.moves[column, row] += weight
+        self.totals[2 + column, before] += weight
+        count = float(self.moves[0, row] + self.moves[1, row])  # only grows: a list of the largest stays exact
+        nexts, counts = self.successors[:, before], self.successor_counts[:, before]
+        place = np.flatnonzero(nexts == after)
+        at = int(place[0]) if len(place) else int(counts.argmin())
+        if len(place) or count > counts[at]:
+            nexts[at], counts[at] = after, count
+
+    def lookup(self, subjects: U64) -> I64:
+        """Row of each subject, -1 where never counted."""
+        return self.subjects.find(subjects)
+
+    def likely_next(self, subjects: U64) -> tuple[U64, F64]:
+        """(subjects, probability) (n, SUCCESSORS) of what follows each of `subjects` (n,); probability 0 where there is nothing."""
+        row = self.lookup(subjects)
+        nexts = np.where(row >= 0, self.successors[:, row], -1.0).T.astype(np.int64)
+        total = np.where(row >= 0, self.totals[2, row] + self.totals[3, row], 0.0)[:, None] + _SMOOTHING
+        share = np.where(nexts >= 0, self.successor_counts[:, row].T / total, 0.0)
+        return np.where(nexts >= 0, self.subjects.keys[nexts], np.uint64(0)), share
+
+    def rank_rates(self) -> F64:
+        """Smoothed outcome rate by recency rank (RANKS,), made non-increasing: what is said before the model is ready."""
+        rates = (self.ranks[1] + 0.1) / (self.ranks[0] + 10.0)
+        return np.minimum.accumulate(rates)
+
+    def columns(self, subjects: U64, before: U64, pair_views: F32, pair_outcomes: F32) -> F64:
+        """Model-side columns (5, n) of pairs: MODEL_FEATURES as shrunk log-ratios.
+
+        `before` is each customer's latest other subject (0: none), `pair_views` and `pair_outcomes` the pair's own
+        log1p counts. Priors: 25 views for a subject's conversion, 4 for a pair's, 8 for a transition's.
+        """
+        row, origin = self.lookup(subjects), self.lookup(before)
+        views = np.where(row >= 0, self.totals[0, row], 0.0)
+        outcomes = np.where(row >= 0, self.totals[1, row], 0.0)
+        known = max(self.subjects.size, 1)
+        base = (self.outcomes + 1.0) / (self.views + 30.0)
+        prior = (outcomes + _PRIOR_VIEWS * base) / (views + _PRIOR_VIEWS)
+        key = ((origin + 1).astype(np.uint64) << np.uint64(32)) | (row + 1).astype(np.uint64)
+        move = self.transitions.find(key)
+        moved = (move >= 0) & (origin >= 0) & (row >= 0)
+        out = np.empty((5, len(subjects)))
+        out[0] = np.log(prior / base)
+        out[1] = np.log1p(views)
+        for place, column, seen, all_ in ((2, 1, outcomes, self.outcomes), (3, 0, views, self.views)):
+            share = (seen + 1.0) / (all_ + known)
+            leaving = np.where(origin >= 0, self.totals[2 + column, origin], 0.0)
+            count = np.where(moved, self.moves[column, move], 0.0)
+            out[place] = np.log((count + _SMOOTHING * share) / (leaving + _SMOOTHING) / share)
+        own_views, own_outcomes = np.expm1(pair_views.astype(np.float64)), np.expm1(pair_outcomes.astype(np.float64))
+        out[4] = np.log((own_outcomes + _PAIR_PRIOR * prior) / (own_views + _PAIR_PRIOR) / base)
+        return out
+
+
+def previous_subject(subjects: U64, rank: I64, first: I64, touched: I64) -> U64:
+    """Each pair's latest *other* subject (n,): the ask's latest, or for that one the second latest; 0 for none.
+
+    `first` (n,) is the index of the pair's ask's latest subject, `touched` (n,) how many of the ask's pairs were touched.
+    """
+    other = np.where(rank == 0, first + 1, first)
+    there = np.where(rank == 0, touched > 1, touched > 0)
+    return np.where(there, subjects[np.where(there, other, 0)], np.uint64(0)) if len(subjects) else subjects

@@ -1,0 +1,238 @@
+"""The trainer: reads examples in order, asks every question again when its answer is known, and learns it once.
+
+1. An entry at or below its source partition's mark was read before: dropped.
+2. An *asked* entry gets its model-side columns from the tables as they are, then its view is counted into them.
+3. An *outcome* entry is counted, and remembered for a horizon.
+4. When a source's watermark passes a question's time + horizon, the question is answered (was there an outcome of that
+   customer and subject in (t, t + horizon]?), scored, then learned, in order of time.
+
+A snapshot holds `next`, the offset to read next, and what was read before `oldest`, the oldest offset with a question
+still open: a restart reads [oldest, next) again to have those questions as they were, and learns from `next` on.
+"""
+
+from collections import defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+
+import numpy as np
+
+from features.bundle import Bundle
+from features.log import U64
+from intents.counts import F64
+from intents.examples import Examples, unpack
+from intents.model import Model, whole_vectors
+from intents.pipeline import Pipeline
+from intents.progress import Progress
+from intents.tables import Tables, previous_subject
+
+Source = tuple[str, int]
+Mark = tuple[int, int]
+_Update = Callable[[Tables], None]
+
+
+@dataclass(slots=True)
+class Reading:
+    """How far the examples were read: the next offset, and per source partition the highest entry and the watermark."""
+
+    next: int = 0
+    marks: dict[Source, Mark] = field(default_factory=dict)
+    watermarks: dict[Source, int] = field(default_factory=dict)
+
+    def copy(self) -> "Reading":
+        """An independent copy."""
+        return Reading(self.next, dict(self.marks), dict(self.watermarks))
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Question:
+    """What was asked, waiting for its answer; sorts by (time, number). `columns` (f, n) are the candidates' whole vectors."""
+
+    time: int
+    number: int
+    offset: int = field(compare=False)
+    customer: int = field(compare=False)
+    subjects: U64 = field(compare=False)
+    ranks: list[int] = field(compare=False)
+    columns: F64 = field(compare=False)
+    weight: float = field(compare=False)
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """All a trainer needs to go on: the model, how far it has read, and tables and reading as they were before `oldest`."""
+
+    model: Model
+    reading: Reading
+    base: Tables
+    base_reading: Reading
+
+
+class Trainer:
+    """Learns one model from one examples partition; not thread-safe, one owner."""
+
+    def __init__(
+        self, bundle: Bundle, horizon_ms: int, checkpoint: Checkpoint | None = None, *, durable: bool = True
+    ) -> None:
+        """A trainer that starts cold, or goes on from a checkpoint; read on from `position`.
+
+        One that is not `durable` makes models but no checkpoints, and remembers less.
+        """
+        self.bundle, self.horizon_ms, self.durable = bundle, horizon_ms, durable
+        model = checkpoint.model if checkpoint else Model.untrained(bundle)
+        self.pipeline = Pipeline(model.feature_names, model.weights if checkpoint else None)
+        self.names = dict(model.names)
+        self.positives, self.negatives = model.positives, model.negatives
+        self.progress = Progress()
+        self._ranks = model.tables.ranks.copy()
+        self._resolved = checkpoint.reading.copy() if checkpoint else Reading()
+        self._base = checkpoint.base.copy() if checkpoint else Tables()
+        self._base_reading = checkpoint.base_reading.copy() if checkpoint else Reading()
+        self.tables = self._base.copy()
+        self.reading = self._base_reading.copy()
+        self._questions: dict[Source, list[Question]] = defaultdict(list)
+        self._outcomes: dict[Source, dict[tuple[int, int], list[int]]] = defaultdict(dict)
+        self._recent_outcomes: dict[Source, deque[tuple[int, int, int]]] = defaultdict(deque)
+        self._updates: deque[tuple[int, _Update | Reading]] = deque()
+        self._number = 0
+
+    @property
+    def position(self) -> int:
+        """The next offset to read."""
+        return self.reading.next
+
+    def read(self, offset: int, record: bytes) -> None:
+        """Read the examples record at `offset`; what is due by its watermark waits for `resolve`."""
+        if offset < self.reading.next:
+            return
+        self.reading.next = offset + 1
+        examples = unpack(record)
+        source = (examples.topic, examples.partition)
+        for key, name in examples.names.items():
+            self.names.setdefault(int.from_bytes(key, "little"), name)
+        if examples.bundle == self.bundle.hash:
+            self._read_entries(offset, source, examples)
+        before = self.reading.watermarks.get(source, -1)
+        self.reading.watermarks[source] = max(before, examples.watermark)
+        if self.durable:
+            self._updates.append((offset, self.reading.copy()))
+
+    def _read_entries(self, offset: int, source: Source, examples: Examples) -> None:
+        asked, outcomes = examples.asked, examples.outcomes
+        mark = self.reading.marks.get(source, (-1, -1))
+        starts = np.concatenate([[0], np.cumsum(asked["candidates"], dtype=np.int64)])
+        places = np.concatenate([[0], np.cumsum(outcomes["recent"], dtype=np.int64)])
+        entries = [((int(o), int(i)), 0, n) for n, (o, i) in enumerate(zip(asked["offset"], asked["index"], strict=True))]
+        entries += [
+            ((int(o), int(i)), 1, n) for n, (o, i) in enumerate(zip(outcomes["offset"], outcomes["index"], strict=True))
+        ]
+        for at, kind, n in sorted(entries):
+            if at <= mark:
+                continue
+            mark = at
+            if kind == 0:
+                self._ask(offset, source, examples, n, slice(int(starts[n]), int(starts[n + 1])))
+            else:
+                self._outcome(offset, source, outcomes[n], examples.recent[places[n] : places[n + 1]])
+        self.reading.marks[source] = mark
+
+    def _ask(self, offset: int, source: Source, examples: Examples, n: int, place: slice) -> None:
+        entry = examples.asked[n]
+        subjects, ranks = examples.subjects[place], examples.ranks[place]
+        count, touched = len(subjects), int(entry["touched"])
+        before = previous_subject(subjects, ranks, np.zeros(count, dtype=np.int64), np.full(count, touched))
+        weight = 1.0 / examples.share
+        question = Question(
+            int(entry["time"]),
+            self._number,
+            offset,
+            int(entry["customer"]),
+            subjects,
+            ranks.tolist(),
+            whole_vectors(self.bundle, self.tables, examples.vectors[:, place], subjects, before),
+            weight,
+        )
+        self._number += 1
+        again = offset < self._resolved.next  # read before a restart: if it was due then, it is learned already
+        if not (again and question.time + self.horizon_ms < self._resolved.watermarks.get(source, -1)):
+            heappush(self._questions[source], question)
+        viewed = int(entry["subject"])
+        other = [int(subject) for subject in subjects[:touched] if subject != viewed]
+        self._update(offset, lambda tables: tables.count_view(viewed, other[0] if other else 0, weight))
+
+    def _outcome(self, offset: int, source: Source, entry: np.void, recent: U64) -> None:
+        subject, customer, time = int(entry["subject"]), int(entry["customer"]), int(entry["time"])
+        others = recent.tolist()
+        self._update(offset, lambda tables: tables.count_outcome(subject, others))
+        self._outcomes[source].setdefault((customer, subject), []).append(time)
+        self._recent_outcomes[source].append((time, customer, subject))
+
+    def _update(self, offset: int, update: _Update) -> None:
+        update(self.tables)
+        if self.durable:
+            self._updates.append((offset, update))
+
+    def resolve(self) -> int:
+        """Answer, score and learn every question that is due, in order of time; returns how many there were."""
+        due: list[tuple[Question, Source]] = []
+        for source, questions in self._questions.items():
+            watermark = self.reading.watermarks.get(source, -1)
+            while questions and questions[0].time + self.horizon_ms < watermark:
+                due.append((heappop(questions), source))
+        due.sort()
+        for question, source in due:
+            self._learn(question, self._outcomes[source])
+        for source in self._recent_outcomes:
+            self._forget_outcomes(source)
+        return len(due)
+
+    def _learn(self, question: Question, outcomes: dict[tuple[int, int], list[int]]) -> None:
+        end = question.time + self.horizon_ms
+        for n, subject in enumerate(question.subjects.tolist()):
+            times = outcomes.get((question.customer, subject), ())
+            label = any(question.time < time <= end for time in times)
+            vector = question.columns[:, n].tolist()
+            self.progress.note(self.pipeline.predict_one(vector), label)
+            self.pipeline.learn_one(vector, label, question.weight)
+            self.positives += label
+            self.negatives += not label
+            place = min(question.ranks[n], self._ranks.shape[1] - 1)
+            self._ranks[0, place] += question.weight
+            self._ranks[1, place] += question.weight * label
+
+    def _forget_outcomes(self, source: Source) -> None:
+        """Drop outcomes that no open question can ask for."""
+        recent, outcomes = self._recent_outcomes[source], self._outcomes[source]
+        before = self.reading.watermarks.get(source, -1) - self.horizon_ms
+        while recent and recent[0][0] < before:
+            time, customer, subject = recent.popleft()
+            times = outcomes[customer, subject]
+            times.remove(time)
+            if not times:
+                del outcomes[customer, subject]
+
+    def checkpoint(self) -> Checkpoint:
+        """The model now, and all it takes to go on from here; independent of what is learned later."""
+        open_ = [question.offset for questions in self._questions.values() for question in questions]
+        oldest = min(open_, default=self.reading.next)
+        while self._updates and self._updates[0][0] < oldest:
+            _, update = self._updates.popleft()
+            if isinstance(update, Reading):
+                self._base_reading = update
+            else:
+                update(self._base)
+        return Checkpoint(self.model(), self.reading.copy(), self._base.copy(), self._base_reading.copy())
+
+    def model(self) -> Model:
+        """The model now, frozen; its version is the offset up to which it has read."""
+        tables = self.tables.copy()
+        tables.ranks = self._ranks.copy()
+        return Model(
+            self.bundle,
+            self.pipeline.weights(),
+            tables,
+            dict(self.names),
+            self.positives,
+            self.negatives,
+            version=str(self.reading.next),
+        )

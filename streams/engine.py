@@ -1,0 +1,211 @@
+"""One step of the way: chunks of some partitions through states, detect and commit; the same live and in replay.
+
+The order is that of the commit protocol: read the states (bound to the cursor), detect, commit (all or nothing), and only
+then hand out the records to publish. Who calls publishes them before that partition's next step.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from features.events import Batch, Chunk
+from features.state import States, decode, encode
+from features.store import Answer, Commit, Cursor, PartitionKey, Store, Verdict
+from intents.detect import Bound, Detected, Setup, detect
+from intents.intent import Intent
+from intents.journeys import Journeys
+from intents.model import Model
+from intents.reports import Asked, Packer, Reporter
+from intents.subjects import as_key
+from sinks.events import examples_record, intent_json, intent_record
+from sinks.records import Record, pack_outbox, unpack_outbox
+
+MAX_CUSTOMERS = 1_000
+"""Customers that one commit may touch."""
+
+
+class LostPartition(Exception):
+    """A commit was refused: the partition belongs to another claim, or does not continue here. Claim again or drop it."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(f"the commit was {answer.verdict}; the store is at {answer.found}")
+        self.answer = answer
+
+
+@dataclass(slots=True)
+class Partition:
+    """A claimed partition: its key, where it stands, which names the store has, and the records still to be published."""
+
+    key: PartitionKey
+    cursor: Cursor
+    known: set[int]
+    outbox: list[Record]
+
+    @property
+    def watermark_ms(self) -> int:
+        """Event time up to which no earlier event is expected; -1 before the first commit."""
+        return self.cursor.watermark_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Names of the topics that are written."""
+
+    intents: str = "intents"
+    examples: str = "examples"
+    dead_letter: str = "clickstream.dead-letter"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What one step does for one partition: a chunk, the customers it touches or finds due, and which deadlines it may fire."""
+
+    partition: Partition
+    chunk: Chunk
+    customers: list[str]
+    bound: Bound | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a step led to: for each piece its intents in order of publication and its records; and all that was scored."""
+
+    pieces: list[Piece]
+    batch: Batch
+    customers: list[str]
+    detected: Detected
+    intents: list[list[Intent]]
+    records: list[list[Record]]
+
+    def unverifiable(self, piece: int) -> list[int]:
+        """Offsets of the piece's records that hold an event too old to tell from a duplicate."""
+        events = self.detected.unverifiable
+        return sorted(set(self.batch.offset[events[self.batch.part[events] == piece]].tolist()))
+
+
+@dataclass(slots=True)
+class Engine:
+    """Works chunks through a store with a model; `model` may be swapped between steps."""
+
+    store: Store
+    setup: Setup
+    model: Model
+    lateness_ms: int = 120_000
+    topics: Topics = field(default_factory=Topics)
+    hash_key: bytes = b"micro-intents"
+    with_examples: bool = True
+
+    async def claim(self, key: PartitionKey, token: str) -> Partition:
+        """Claim a partition; its outbox must be published before the first step."""
+        claimed = await self.store.claim(key, token)
+        for subject, name in claimed.names.items():
+            self.setup.names.learn(int.from_bytes(subject, "little"), name)
+        known = {int.from_bytes(subject, "little") for subject in claimed.names}
+        return Partition(key, claimed.cursor, known, unpack_outbox(claimed.outbox))
+
+    async def cut(self, partition: Partition, chunk: Chunk) -> tuple[Piece, Chunk | None]:
+        """The first piece of a chunk that fits into one commit (MAX_CUSTOMERS touched or due), and the rest.
+
+        A larger burst of deadlines goes first, in pieces without events.
+        """
+        if not len(chunk):
+            return Piece(partition, chunk, []), None
+        marks = chunk.watermarks(partition.watermark_ms, self.lateness_ms)
+        due = await self.store.due(partition.key, int(marks[0]), MAX_CUSTOMERS + 1)
+        if len(due) > MAX_CUSTOMERS:
+            customer, at = due[MAX_CUSTOMERS]
+            names = [name for name, _ in due[:MAX_CUSTOMERS]]
+            return Piece(partition, chunk.part(0, 0, chunk.start, chunk.start), names, Bound(at, customer.encode())), chunk
+        size = len(chunk)
+        while True:
+            due = await self.store.due(partition.key, int(marks[size - 1]), MAX_CUSTOMERS + 1)
+            customers = list(dict.fromkeys([*chunk.customers[:size], *(name for name, _ in due)]))
+            smaller = int(np.searchsorted(chunk.offset, chunk.offset[size // 2], "left"))
+            if len(customers) <= MAX_CUSTOMERS or not smaller:
+                break
+            size = smaller
+        if size == len(chunk):
+            return Piece(partition, chunk, customers), None
+        at_offset = int(chunk.offset[size])
+        head = chunk.part(0, size, chunk.start, at_offset)
+        return Piece(partition, head, customers), chunk.part(size, len(chunk), at_offset, chunk.end)
+
+    async def step(self, pieces: Sequence[Piece]) -> tuple[Step, list[Commit]]:
+        """Read the states of `pieces` (one a partition), detect, and make the commits; nothing is written."""
+        customers = [customer for piece in pieces for customer in piece.customers]
+        parts = np.repeat(np.arange(len(pieces)), [len(piece.customers) for piece in pieces])
+        blobs: list[bytes | None] = []
+        for piece in pieces:
+            blobs += await self.store.read(piece.partition.key, piece.partition.cursor, piece.customers)
+        states = decode(customers, blobs)
+        batch = self._batch(pieces)
+        bounds = [piece.bound for piece in pieces]
+        detected = detect(batch, states, parts, self.model, self.setup, bounds=bounds)
+        step = self._report(pieces, batch, customers, detected)
+        return step, self._commits(step, states, parts)
+
+    def _batch(self, pieces: Sequence[Piece]) -> Batch:
+        rows: list[int] = []
+        base = 0
+        for piece in pieces:
+            row = {customer: base + n for n, customer in enumerate(piece.customers)}
+            rows += map(row.__getitem__, piece.chunk.customers)
+            base += len(piece.customers)
+        before = [piece.partition.watermark_ms for piece in pieces]
+        return Batch.of([piece.chunk for piece in pieces], np.array(rows, dtype=np.int64), before, self.lateness_ms)
+
+    def _report(self, pieces: Sequence[Piece], batch: Batch, customers: list[str], detected: Detected) -> Step:
+        journeys = Journeys(self.setup.catalogue, self.model, self.setup.names)
+        reporter = Reporter(batch, customers, self.model, self.setup, journeys)
+        intents: list[list[Intent]] = [[] for _ in pieces]
+        records: list[list[Record]] = [[] for _ in pieces]
+        for change, scored in detected.changes:
+            intent = reporter.intent(change, scored)
+            mark = change.updated_at if change.deadline else int(batch.watermark[change.event])
+            intents[change.part].append(intent)
+            records[change.part].append(intent_record(intent, intent_json(intent), self.topics.intents, mark))
+        return Step(list(pieces), batch, customers, detected, intents, records)
+
+    def _commits(self, step: Step, states: States, parts: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> list[Commit]:
+        blobs = encode(states, self.setup.bundle.hash)
+        ends = np.cumsum(np.bincount(parts, minlength=len(step.pieces))).tolist()
+        deadlines = step.detected.deadlines.tolist()
+        packer = None
+        if self.with_examples:
+            asked = Asked.of(step.detected.scored, len(self.setup.bundle.features))
+            packer = Packer(step.batch, step.customers, asked, self.setup.bundle.hash, self.hash_key)
+        commits, low = [], 0
+        for number, (piece, high) in enumerate(zip(step.pieces, ends, strict=True)):
+            partition, cursor = piece.partition, piece.partition.cursor
+            seen = set(np.unique(piece.chunk.subjects).tolist()) - partition.known
+            names = {as_key(subject): self.setup.names[subject] for subject in sorted(seen)}
+            if packer is not None:
+                packed = packer.records(number, cursor.watermark_ms, names)
+                step.records[number].extend(examples_record(examples, self.topics.examples) for examples in packed)
+            commits.append(
+                Commit(
+                    token=cursor.token,
+                    sequence=cursor.sequence,
+                    start=piece.chunk.start,
+                    position=piece.chunk.end,
+                    watermark_ms=int(step.batch.last_watermark[number]),
+                    states=dict(zip(step.customers[low:high], blobs[low:high], strict=True)),
+                    deadlines={
+                        customer: at if at >= 0 else None
+                        for customer, at in zip(step.customers[low:high], deadlines[low:high], strict=True)
+                    },
+                    names=names,
+                    outbox=pack_outbox(step.records[number]),
+                )
+            )
+            low = high
+        return commits
+
+    async def commit(self, piece: Piece, commit: Commit) -> None:
+        """Commit one piece; raises LostPartition if the store does not take it."""
+        answer = await self.store.commit(piece.partition.key, commit)
+        if answer.verdict not in (Verdict.OK, Verdict.ALREADY):
+            raise LostPartition(answer)
+        piece.partition.cursor = answer.found
+        piece.partition.known |= {int.from_bytes(subject, "little") for subject in commit.names}

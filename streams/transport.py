@@ -1,0 +1,184 @@
+"""The worker's way to Kafka and back: an app whose agents get record batches, its publisher, and how to run it.
+
+Safe defaults of Faust's, each with its reason, are in `chunk_app`. The machinery is in `transport_chunks.py`.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, cast
+
+import faust
+import mode
+from aiokafka.errors import KafkaConnectionError
+from faust.types import TP
+
+from features.store import StoreUnavailable
+from sinks.records import Record
+from streams.transport_chunks import (
+    ChunkConsumer,
+    ChunkSchema,
+    ChunkStream,
+    ChunkTransport,
+    PositionLost,
+    RecordChunk,
+    SeekFailed,
+    StartPositions,
+)
+from streams.transport_publish import PUBLISH_TIMEOUT_S, ChunkProducer, PublishAgain
+
+__all__ = [
+    "ChunkApp",
+    "PositionLost",
+    "PublishAgain",
+    "RecordChunk",
+    "SeekFailed",
+    "StartPositions",
+    "chunk_app",
+    "run_worker",
+]
+
+STOP_TIMEOUT_S: Final = 4.0
+"""How long a clean stop may take; after it the process ends as in a crash, which loses nothing."""
+
+QUEUED_CHUNKS: Final = 8
+"""Chunks waiting for the agent; a full queue stops the fetching. With a fetch in hand this bounds the memory."""
+
+PARTITION_FETCH_BYTES: Final = 1 << 20
+
+REQUEST_TIMEOUT_S: Final = 40.0
+
+PartitionsChanged = Callable[[frozenset[TP]], None]
+"""Told of partitions; quick, and without errors."""
+
+_RETRY = (SeekFailed, PublishAgain, StoreUnavailable, KafkaConnectionError)
+"""Crashes that a new start may well mend."""
+
+_log = logging.getLogger(__name__)
+
+
+class ChunkApp(faust.App):
+    """A Faust app whose agents get `RecordChunk`s; made by `chunk_app`."""
+
+    def _create_directories(self) -> None:
+        """Make none: they would be for tables, and in the working directory."""
+
+    @property
+    def assigned(self) -> frozenset[TP]:
+        """Partitions that this worker reads now."""
+        return frozenset(self.consumer.assignment())
+
+    async def rewind(self, topic: str, partition: int, offset: int) -> None:
+        """Make `offset` the start of the partition's next chunk and drop what is queued of it; called by the agent."""
+        await cast(ChunkConsumer, self.consumer).rewind(TP(topic, partition), offset)
+
+    async def publish(self, records: Sequence[Record], timeout_s: float = PUBLISH_TIMEOUT_S) -> None:
+        """Publish in order, wait for all acknowledgements; raises PublishAgain, or a KafkaError that no retry mends."""
+        await cast(ChunkProducer, self.producer).publish(records, timeout_s)
+
+
+def chunk_app(
+    app_id: str,
+    *,
+    broker: str,
+    start_positions: StartPositions | None = None,
+    max_records: int = 1000,
+    commit_interval_s: float = 1.0,
+    session_timeout_s: float = 10.0,
+    instance_id: str | None = None,
+    idempotent: bool = True,
+    on_assigned: PartitionsChanged | None = None,
+    on_revoked: PartitionsChanged | None = None,
+) -> ChunkApp:
+    """An app in the consumer group `app_id` whose agents, one a topic, get chunks of at most `max_records`.
+
+    `broker` is host:port, several by commas. `instance_id` makes the membership static. Topics are not created.
+    What is kept by partition is void when a chunk's `generation` differs. `on_revoked` and `on_assigned` say it
+    earlier: at each rebalance, of all partitions that this worker had and has, before any chunk of the new assignment.
+    """
+    app = ChunkApp(
+        app_id,
+        env={},  # else BROKER_URL, PRODUCER_ACKS and a hundred more from the environment override what is said here
+        broker=";".join(f"kafka://{address.strip()}" for address in broker.split(",")),
+        broker_client_id=app_id,
+        broker_commit_interval=commit_interval_s,
+        broker_session_timeout=session_timeout_s,
+        broker_heartbeat_interval=session_timeout_s / 4,
+        broker_rebalance_timeout=30.0,
+        broker_request_timeout=REQUEST_TIMEOUT_S,
+        broker_max_poll_interval=300.0,  # an agent that hangs for longer gives its partitions to others
+        broker_max_poll_records=max(4 * max_records, 1000),
+        consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=instance_id,
+        consumer_metadata_max_age_ms=30_000,  # how soon new topics and partitions are noticed
+        consumer_max_fetch_size=PARTITION_FETCH_BYTES,
+        producer_acks=-1,
+        producer_max_batch_size=256 << 10,
+        producer_request_timeout=PUBLISH_TIMEOUT_S,
+        producer_threaded=False,
+        processing_guarantee="at_least_once",  # exactly_once has open bugs: effects are idempotent instead
+        stream_buffer_maxsize=QUEUED_CHUNKS,
+        stream_wait_empty=False,  # it has no time-out
+        table_standby_replicas=0,  # more would switch the partition assignor, tables or not
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+        web_tables_enabled=False,
+        worker_redirect_stdouts=False,
+        cython_optimizations=False,
+        agent_supervisor=mode.CrashingSupervisor,  # a restarted agent would go on behind the chunk that it failed on
+        Schema=ChunkSchema,
+        Stream=ChunkStream,
+    )
+    app.transport = ChunkTransport(app, start_positions, max_records, idempotent)
+    for changed, call in ((app.on_partitions_assigned, on_assigned), (app.on_partitions_revoked, on_revoked)):
+        if call is not None:
+            changed.connect(_told(call))
+    return app
+
+
+def _told(call: PartitionsChanged) -> Callable[..., Awaitable[None]]:
+    async def changed(_app: object, *partitions: set[TP], **_: object) -> None:
+        call(frozenset(*partitions))
+
+    return changed
+
+
+def run_worker(app: ChunkApp) -> int:
+    """Run an app in an event loop of its own until SIGTERM, SIGINT or a crash, and return the exit code.
+
+    0 after a signal; 75 (`os.EX_TEMPFAIL`) after a crash that a new start may mend; else 1. Logging stays as the caller
+    has set it up. When stopping takes more than `STOP_TIMEOUT_S`, it ends the process itself.
+    """
+    return asyncio.run(_work(app))
+
+
+async def _work(app: ChunkApp) -> int:
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    ending = asyncio.create_task(told.wait())
+    starting, crashing = asyncio.create_task(app.start()), asyncio.create_task(app.wait_until_stopped())
+    await asyncio.wait({starting, crashing, ending}, return_when=asyncio.FIRST_COMPLETED)
+    crash = starting.exception() if starting.done() else None
+    if crash is None:
+        await asyncio.wait({crashing, ending}, return_when=asyncio.FIRST_COMPLETED)
+        crash = app.crash_reason
+    if told.is_set():
+        code = 0  # agents cut short count as crashes
+    else:
+        code = os.EX_TEMPFAIL if isinstance(crash, _RETRY) else 1
+        _log.critical("worker crashed", exc_info=crash)
+    await _stop(app, code)
+    starting.cancel()
+    return code
+
+
+async def _stop(app: ChunkApp, code: int) -> None:
+    _, late = await asyncio.wait({asyncio.create_task(app.stop())}, timeout=STOP_TIMEOUT_S)
+    if late:
+        _log.critical("not stopped after %g s, ending the process", STOP_TIMEOUT_S)
+        logging.shutdown()
+        os._exit(code or 1)  # the consumer's thread would keep it alive

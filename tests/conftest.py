@@ -1,0 +1,108 @@
+"""Fixtures that give tests real services: asking for `kafka` or `redis_server` marks a test `kafka` or `redis`."""
+
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NoReturn, Protocol
+
+import pytest
+import redis
+from hypothesis import settings
+from kafka import KafkaAdminClient
+
+from streams.children import ServiceFailed
+from streams.embedded import EmbeddedBroker
+from tests.services import Service, start_kafka, start_redis
+
+settings.register_profile("steady", deadline=None)  # a busy machine is no failure
+settings.load_profile("steady")
+
+_SERVICES = {"kafka": "kafka", "redis_server": "redis"}
+
+
+class TopicFactory(Protocol):
+    """Makes topics whose names no other test has."""
+
+    def __call__(self, name: str = "topic", partitions: int = 8, settings: Mapping[str, str] | None = None) -> str:
+        """Name of a new topic beginning with `name`, ready for use."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with the services that it asks for, so that `-m 'not kafka'` leaves those out."""
+    for item in items:
+        for fixture, marker in _SERVICES.items():
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(marker)
+
+
+def missing(reason: str) -> NoReturn:
+    """Skip with the reason; where CI is set, fail instead."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """Directory of the recordings of real customers, beside the project; skips where it is absent."""
+    found = Path(__file__).parents[2] / "shared" / "data"
+    if not found.is_dir():
+        missing(f"no recordings in {found}")
+    return found
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Service]:
+    """A real Apache Kafka; skips where none can be had. LogAppendTime, no automatic topics, 8 partitions by default."""
+    try:
+        service = start_kafka()
+    except ServiceFailed as failed:
+        missing(str(failed))
+    with service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def embedded_broker() -> Iterator[str]:
+    """Address of librdkafka's mock cluster, for fast tests that need no more than its limits allow."""
+    with EmbeddedBroker() as broker:
+        yield broker.bootstrap
+
+
+@pytest.fixture
+def topic_factory(kafka: Service) -> Iterator[TopicFactory]:
+    """Creates topics in the real Kafka, of a number of partitions and with the settings given."""
+    admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+
+    def create(name: str = "topic", partitions: int = 8, settings: Mapping[str, str] | None = None) -> str:
+        topic = f"{name}-{uuid.uuid4().hex[:8]}"
+        wanted = {"num_partitions": partitions, "replication_factor": 1, "configs": dict(settings or {})}
+        admin.create_topics({topic: wanted}, wait_for_metadata=True)
+        return topic
+
+    yield create
+    admin.close()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Service]:
+    """A real Redis without persistence that evicts nothing; skips where none can be had."""
+    try:
+        service = start_redis()
+    except ServiceFailed as failed:
+        missing(str(failed))
+    with service:
+        yield service
+
+
+@pytest.fixture
+def redis_url(redis_server: Service) -> str:
+    """URL of an empty Redis database; refuses to empty one that holds keys which are not ours."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        if redis_server.control is None:
+            for key in client.scan_iter(count=1000):
+                if not key.startswith(b"mi:"):
+                    pytest.fail(f"{redis_server.url} holds keys of somebody else: {key!r}")
+        client.flushdb()
+    return redis_server.url

@@ -1,0 +1,113 @@
+"""A Redis that cannot be used: the error says what to do next, and repeats no credentials."""
+
+import asyncio
+
+import pytest
+from redis import exceptions as faults
+
+from features.redis_link import advice_on, plain_address
+from features.redis_store import RedisStore
+from features.store import StoreUnavailable
+from tests.features.driven_store import KEY
+
+
+def unavailable(url: str) -> str:
+    """What a store at `url` says when it is asked."""
+
+    async def ask() -> str:
+        store = RedisStore.from_url(url, timeout_s=2.0)
+        with pytest.raises(StoreUnavailable) as said:
+            await store.cursor(KEY)
+        await store.close()
+        return str(said.value)
+
+    return asyncio.run(ask())
+
+
+def test_nobody_there() -> None:
+    """A wrong address is named, without its password."""
+    said = unavailable("redis://anna:secret@127.0.0.1:1/0")
+    assert said.startswith("Redis at redis://127.0.0.1:1/0: it cannot be reached")
+    assert "secret" not in said
+
+
+def test_wrong_password(redis_url: str) -> None:
+    """Refused credentials are called that, and not repeated in words."""
+    said = unavailable(plain_address(redis_url).replace("://", "://nobody:secret@"))
+    assert "it refuses this user" in said
+    assert "secret" not in said
+
+
+def test_not_redis() -> None:
+    """Something else at the address is told from a Redis that is down."""
+
+    async def answer(_: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        client.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await client.drain()
+
+    async def scene() -> str:
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            return await asyncio.to_thread(unavailable, f"redis://127.0.0.1:{port}/0")
+
+    assert "does not speak Redis' protocol" in asyncio.run(scene())
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (faults.BusyLoadingError("Redis is loading the dataset in memory"), "still loading"),
+        (faults.AuthenticationError("invalid username-password pair"), "refuses this user"),
+        (faults.NoPermissionError("this user has no permissions to run the 'evalsha' command"), "ACL"),
+        (faults.ReadOnlyError("You can't write against a read only replica."), "primary"),
+        (faults.MovedError("1234 127.0.0.1:7001"), "cluster"),
+        (faults.ClusterDownError("The cluster is down"), "cluster"),
+        (faults.ResponseError("MISCONF Redis is configured to save RDB snapshots, but…"), "free space"),
+        (faults.ResponseError("NOREPLICAS Not enough good replicas to write."), "replicas"),
+        (
+            faults.ResponseError(
+                "Error running script (call to f_1): @user_script:43: @user_script: 43: -OOM command…"
+            ),
+            "maxmemory",
+        ),
+        (
+            faults.ResponseError("Command # 1 (HSET k) of pipeline caused error: ('BUSY Redis is busy running…',)"),
+            "another script",
+        ),
+        (faults.TimeoutError("Timeout reading from socket"), "in time"),
+        (TimeoutError(), "in time"),
+        (ConnectionResetError("reset by peer"), "cannot be reached"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value,
+)
+def test_advice(error: Exception, advice: str) -> None:
+    """Each way in which Redis can be unavailable comes with what to do about it."""
+    found = advice_on(error)
+    assert found is not None and advice in found
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        faults.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"),
+        faults.ResponseError("ERR value of customer OOM is not an integer"),
+        faults.DataError("Invalid input of type: 'NoneType'"),
+    ],
+)
+def test_no_advice(error: Exception) -> None:
+    """Our own mistakes are not called an unavailable store: retrying would not help."""
+    assert advice_on(error) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("redis://localhost:6379/0", "redis://localhost:6379/0"),
+        ("rediss://user:p%40ss@redis.example:6380/2?ssl_ca_certs=ca.pem", "rediss://redis.example:6380/2"),
+        ("unix:///run/redis.sock?db=1&password=secret", "unix:///run/redis.sock"),
+        ("unix://user:secret@/run/redis.sock", "unix:///run/redis.sock"),
+    ],
+)
+def test_plain_address(url: str, address: str) -> None:
+    """Addresses in messages carry no credentials."""
+    assert plain_address(url) == address
