@@ -55,11 +55,11 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 # A throw-away environment, so that what happens to be installed does not leak into the lock.
 lock:
-	@rm -rf build/lock && $(PYTHON) -m venv build/lock
+	@rm -rf build && $(PYTHON) -m venv build/lock
 	@build/lock/bin/python -m pip install --quiet --disable-pip-version-check '.[dev,demo]'
 	@{ echo "# Everything the tests ran with; written by make lock. pip install -c constraints.txt -e '.[dev,demo]'"; \
 	   build/lock/bin/python -m pip freeze --exclude micro-intents --exclude pip --exclude setuptools; } > constraints.txt
-	@rm -rf build/lock
+	@rm -rf build
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

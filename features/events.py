@@ -39,6 +39,14 @@ class Chunk:
     subjects: U64
     subject_offsets: I64
 
+    @staticmethod
+    def empty(topic: str, partition: int, start: int, end: int) -> "Chunk":
+        """A chunk in which no event is left."""
+        i64, u64 = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.uint64)
+        kind, product, value = (np.zeros(0, dtype=dtype) for dtype in (np.uint8, np.uint32, np.int32))
+        nothing = np.zeros(1, dtype=np.int64)
+        return Chunk(topic, partition, start, end, [], [], kind, i64, i64, i64, i64, u64, product, value, u64, nothing)
+
     def __len__(self) -> int:
         """Number of events."""
         return len(self.customers)

@@ -19,7 +19,7 @@ class Deadlines:
 
     def __init__(self) -> None:
         self._by_customer: dict[str, int] = {}
-        self._heap: list[tuple[int, bytes, str]] = []
+        self._heap: list[tuple[int, str]] = []
 
     def __len__(self) -> int:
         return len(self._by_customer)
@@ -34,9 +34,9 @@ class Deadlines:
         if self._by_customer.get(customer) == deadline_ms:
             return
         self._by_customer[customer] = deadline_ms
-        heapq.heappush(self._heap, (deadline_ms, customer.encode(), customer))
+        heapq.heappush(self._heap, (deadline_ms, customer))
         if len(self._heap) > 2 * len(self._by_customer) + SLACK:
-            self._heap = [(at_ms, name.encode(), name) for name, at_ms in self._by_customer.items()]
+            self._heap = [(at_ms, name) for name, at_ms in self._by_customer.items()]
             heapq.heapify(self._heap)
 
     def remove(self, customer: str) -> None:
@@ -44,16 +44,19 @@ class Deadlines:
         self._by_customer.pop(customer, None)
 
     def due(self, before_ms: int, limit: int) -> list[tuple[str, int]]:
-        """The first `limit` customers before `before_ms`, by (deadline, bytes of the id); they stay."""
-        found: list[tuple[int, bytes, str]] = []
+        """The first `limit` customers before `before_ms`, by (deadline, id); they stay.
+
+        Python compares text by code points, which is the order of its UTF-8 bytes, as in Redis.
+        """
+        found: list[tuple[int, str]] = []
         while self._heap and len(found) < limit and self._heap[0][0] < before_ms:
             entry = heapq.heappop(self._heap)
-            current = self._by_customer.get(entry[2]) == entry[0]
+            current = self._by_customer.get(entry[1]) == entry[0]
             if current and not (found and found[-1] == entry):  # a deadline set, changed and set again is there twice
                 found.append(entry)
         for entry in found:
             heapq.heappush(self._heap, entry)
-        return [(customer, deadline_ms) for deadline_ms, _, customer in found]
+        return [(customer, deadline_ms) for deadline_ms, customer in found]
 
 
 @dataclass(slots=True)

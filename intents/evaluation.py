@@ -170,7 +170,7 @@ class _Answers:
             self.unknown += not known
             if known:
                 answered.add((line.event_id, line.intent))
-        self.missing_detect = len(asked.views) - sum(intent is None for _, intent in answered)
+        self.missing_detect = sum(view.pairs > 0 and (name, None) not in answered for name, view in asked.views.items())
         self.missing_rank = len(asked.outcomes) - sum(intent is not None for _, intent in answered)
         self.alarm_keys, self.alarm_ms, self.alarm_rows = columns(self._alarms, 3)
 

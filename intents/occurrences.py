@@ -85,7 +85,7 @@ class Questions:
             for subject in event.subjects:
                 before = recent.pop(subject, None)
                 recent[subject] = _Touch(time, min(time - before.last_ms, ONCE) if before else ONCE)
-        if kind == "view" and event.subjects:
+        if kind == "view":
             asked = list(islice(reversed(recent.items()), RECENT_SUBJECTS))
             self.views[event.event_id] = View(row, customer, len(self._pairs), len(asked))
             self._pairs += [

@@ -70,7 +70,9 @@ class Reporter:
                 found.append((-float(spoke[column]), column, number))
         features = self.setup.bundle.features
         said = [Evidence(features[c].name, n, features[c].words.format(n)) for _, c, n in sorted(found)[:MAX_EVIDENCE]]
-        return said or [Evidence("foreseen" if scored.candidates.rank[change.candidate] >= 64 else "recency", 1, "often next")]
+        return said or [
+            Evidence("foreseen" if scored.candidates.rank[change.candidate] >= 64 else "recency", 1, "often next")
+        ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ still open: a restart reads [oldest, next) again to have those questions as they
 """
 
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
@@ -122,7 +122,9 @@ class Trainer:
         mark = self.reading.marks.get(source, (-1, -1))
         starts = np.concatenate([[0], np.cumsum(asked["candidates"], dtype=np.int64)])
         places = np.concatenate([[0], np.cumsum(outcomes["recent"], dtype=np.int64)])
-        entries = [((int(o), int(i)), 0, n) for n, (o, i) in enumerate(zip(asked["offset"], asked["index"], strict=True))]
+        entries = [
+            ((int(o), int(i)), 0, n) for n, (o, i) in enumerate(zip(asked["offset"], asked["index"], strict=True))
+        ]
         entries += [
             ((int(o), int(i)), 1, n) for n, (o, i) in enumerate(zip(outcomes["offset"], outcomes["index"], strict=True))
         ]
@@ -174,6 +176,10 @@ class Trainer:
 
     def resolve(self) -> int:
         """Answer, score and learn every question that is due, in order of time; returns how many there were."""
+        return sum(1 for _ in self.resolving())
+
+    def resolving(self) -> Iterator[None]:
+        """As `resolve`, pausing after each question, so that an event loop can breathe; run it to its end."""
         due: list[tuple[Question, Source]] = []
         for source, questions in self._questions.items():
             watermark = self.reading.watermarks.get(source, -1)
@@ -182,9 +188,9 @@ class Trainer:
         due.sort()
         for question, source in due:
             self._learn(question, self._outcomes[source])
+            yield
         for source in self._recent_outcomes:
             self._forget_outcomes(source)
-        return len(due)
 
     def _learn(self, question: Question, outcomes: dict[tuple[int, int], list[int]]) -> None:
         end = question.time + self.horizon_ms

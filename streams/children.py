@@ -173,7 +173,7 @@ def until_the_parent_ends() -> bytes:
 
 
 def run(directory: Path, command: Sequence[str]) -> int:
-    """Be the child: run `command` until it or the parent ends; a parent without a last word takes the directory along."""
+    """Be the child: run `command` until it or the parent ends; a parent without a last word takes the directory."""
     with open(directory / "output.log", "ab") as output:
         program = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=directory)
     signal.signal(signal.SIGTERM, lambda *_: program.terminate())

@@ -59,12 +59,16 @@ class Topics:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What one step does for one partition: a chunk, the customers it touches or finds due, and which deadlines it may fire."""
+    """What one step does for one partition: a chunk, the customers it touches or finds due, and which deadlines it may fire.
+
+    A chunk without events moves the watermark to `advance_ms`, if that is later.
+    """
 
     partition: Partition
     chunk: Chunk
     customers: list[str]
     bound: Bound | None = None
+    advance_ms: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,9 @@ class Engine:
         if len(due) > MAX_CUSTOMERS:
             customer, at = due[MAX_CUSTOMERS]
             names = [name for name, _ in due[:MAX_CUSTOMERS]]
-            return Piece(partition, chunk.part(0, 0, chunk.start, chunk.start), names, Bound(at, customer.encode())), chunk
+            return Piece(
+                partition, chunk.part(0, 0, chunk.start, chunk.start), names, Bound(at, customer.encode())
+            ), chunk
         size = len(chunk)
         while True:
             due = await self.store.due(partition.key, int(marks[size - 1]), MAX_CUSTOMERS + 1)
@@ -130,6 +136,17 @@ class Engine:
         at_offset = int(chunk.offset[size])
         head = chunk.part(0, size, chunk.start, at_offset)
         return Piece(partition, head, customers), chunk.part(size, len(chunk), at_offset, chunk.end)
+
+    async def advance(self, partition: Partition, watermark_ms: int) -> Piece:
+        """A piece without events that moves a quiet partition's watermark, as far as one commit can take the deadlines."""
+        at = partition.cursor.position
+        nothing = Chunk.empty(partition.key.topic, partition.key.partition, at, at)
+        due = await self.store.due(partition.key, watermark_ms, MAX_CUSTOMERS + 1)
+        names = [name for name, _ in due[:MAX_CUSTOMERS]]
+        if len(due) > MAX_CUSTOMERS:
+            customer, first = due[MAX_CUSTOMERS]
+            return Piece(partition, nothing, names, Bound(first, customer.encode()))
+        return Piece(partition, nothing, names, advance_ms=watermark_ms)
 
     async def step(self, pieces: Sequence[Piece]) -> tuple[Step, list[Commit]]:
         """Read the states of `pieces` (one a partition), detect, and make the commits; nothing is written."""
@@ -152,7 +169,7 @@ class Engine:
             row = {customer: base + n for n, customer in enumerate(piece.customers)}
             rows += map(row.__getitem__, piece.chunk.customers)
             base += len(piece.customers)
-        before = [piece.partition.watermark_ms for piece in pieces]
+        before = [max(piece.partition.watermark_ms, piece.advance_ms) for piece in pieces]
         return Batch.of([piece.chunk for piece in pieces], np.array(rows, dtype=np.int64), before, self.lateness_ms)
 
     def _report(self, pieces: Sequence[Piece], batch: Batch, customers: list[str], detected: Detected) -> Step:

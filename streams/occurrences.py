@@ -32,7 +32,8 @@ def occurrences(
 ) -> Iterator[Occurrence]:
     """What evaluation needs of the first `limit` events, subjects by the catalogue; unreadable ones are left out.
 
-    Lines of a basket (`items`) follow one another as events of their own, `event_id#i`.
+    Lines of a basket (`items`) follow one another as events of their own, `event_id#i`; a line without a category has
+    the basket's.
     """
     mapped = catalogue or Catalogue()
 
@@ -48,7 +49,8 @@ def occurrences(
             if not event.items:
                 yield about._replace(subjects=subjects(event.category, event.query))
             for number, item in enumerate(event.items or ()):
-                yield about._replace(subjects=subjects(item.category, None), event_id=f"{event.event_id}#{number}")
+                category = event.category if item.category is None else item.category
+                yield about._replace(subjects=subjects(category, event.query), event_id=f"{event.event_id}#{number}")
 
 
 def _told(value: bytes) -> _Event | None:

@@ -186,7 +186,7 @@ def _time_ms(time: object) -> int:
         moment = datetime.fromisoformat(time)
     except ValueError:
         return NO_TIME
-    return NO_TIME if moment.tzinfo is None else max(NO_TIME, (moment - _EPOCH) // timedelta(milliseconds=1))
+    return NO_TIME if moment.tzinfo is None else max(NO_TIME, round((moment - _EPOCH) / timedelta(milliseconds=1)))
 
 
 # Taobao UserBehavior

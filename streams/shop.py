@@ -45,7 +45,7 @@ baby_clothes | Baby clothes | romper, baby socks, sleep suit | 5-35 | baby rompe
 garden_tools | Garden tools | spade, pruning shears, hedge trimmer | 12-140 | pruning shears
 seeds | Seeds | tomato seeds, wild flowers, herb set | 2-12 | tomato seeds
 planters | Planters | clay planter, balcony box | 8-70 | planter
-laptops | Laptops | 13 inch laptop, 15 inch laptop, gaming laptop | 450-2100 | laptop
+laptops | Laptops | 13 inch laptop, 15 inch laptop, gaming laptop | 450-2100 | 15 inch laptop
 laptop_bags | Laptop bags | laptop sleeve, laptop backpack | 20-120 | laptop sleeve
 computer_mice | Computer mice | wireless mouse, vertical mouse | 12-90 | wireless mouse
 paint | Paint | wall paint, primer, wood varnish | 12-60 | wall paint

@@ -12,7 +12,7 @@ from typing import Final, cast
 
 import faust
 import mode
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from faust.types import TP
 
 from features.store import StoreUnavailable
@@ -50,6 +50,8 @@ PARTITION_FETCH_BYTES: Final = 1 << 20
 
 REQUEST_TIMEOUT_S: Final = 40.0
 
+ASK_TIMEOUT_S: Final = 2.0
+
 PartitionsChanged = Callable[[frozenset[TP]], None]
 """Told of partitions; quick, and without errors."""
 
@@ -70,9 +72,24 @@ class ChunkApp(faust.App):
         """Partitions that this worker reads now."""
         return frozenset(self.consumer.assignment())
 
+    async def commit_offset(self, topic: str, partition: int, offset: int) -> bool:
+        """Commit an offset now; False if Kafka no longer takes it from this member, who then is not the owner."""
+        consumer = cast(ChunkConsumer, self.consumer)
+        return bool(await asyncio.wait_for(consumer._commit({TP(topic, partition): offset}), REQUEST_TIMEOUT_S))
+
     async def rewind(self, topic: str, partition: int, offset: int) -> None:
         """Make `offset` the start of the partition's next chunk and drop what is queued of it; called by the agent."""
         await cast(ChunkConsumer, self.consumer).rewind(TP(topic, partition), offset)
+
+    async def end_offset(self, topic: str, partition: int) -> int:
+        """Where a partition ends now, asked of Kafka; -1 if it does not answer in time."""
+        tp = TP(topic, partition)
+        try:
+            ends = await asyncio.wait_for(self.consumer.highwaters(tp), ASK_TIMEOUT_S)
+        except (TimeoutError, KafkaError) as error:
+            _log.warning("no end offset of %s/%d: %r", topic, partition, error)
+            return -1
+        return int(ends.get(tp, -1))
 
     async def publish(self, records: Sequence[Record], timeout_s: float = PUBLISH_TIMEOUT_S) -> None:
         """Publish in order, wait for all acknowledgements; raises PublishAgain, or a KafkaError that no retry mends."""

@@ -100,6 +100,12 @@ class Records:
     offsets: I64
     timestamps: I64
 
+    def part(self, start: int, end: int) -> "Records":
+        """The records of the offsets [start, end)."""
+        low, high = np.searchsorted(self.offsets, [start, end]).tolist()
+        columns = (self.keys[low:high], self.values[low:high], self.offsets[low:high], self.timestamps[low:high])
+        return Records(self.topic, self.partition, start, end, *columns)
+
 
 class _Memo(dict[Any, Any]):
     """A bounded cache that C code reads, and that only asks its function for what is new."""
@@ -154,7 +160,9 @@ class Decoder:
                 list(compress(column, mask))
                 for column in (ids, customers, kinds, products, categories, queries, prices, quantities)
             )
-        return self._chunk(records, place, time, index, (ids, customers, kinds, products, categories, queries, prices, quantities)), refusals
+        return self._chunk(
+            records, place, time, index, (ids, customers, kinds, products, categories, queries, prices, quantities)
+        ), refusals
 
     def _parse(self, records: Records) -> tuple[list[Event | None], list[Refusal]]:
         """Events by record, None for those refused here: too long, no value, not JSON, not an event."""

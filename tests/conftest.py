@@ -1,4 +1,4 @@
-"""Fixtures that give tests real services: asking for `kafka` or `redis_server` marks a test `kafka` or `redis`."""
+"""Fixtures that give tests real services: asking for one marks the test `kafka` or `redis`."""
 
 import os
 import uuid
@@ -18,7 +18,7 @@ from tests.services import Service, start_kafka, start_redis
 settings.register_profile("steady", deadline=None)  # a busy machine is no failure
 settings.load_profile("steady")
 
-_SERVICES = {"kafka": "kafka", "redis_server": "redis"}
+_SERVICES = {"kafka": "kafka", "own_kafka": "kafka", "redis_server": "redis", "own_redis": "redis"}
 
 
 class TopicFactory(Protocol):
@@ -57,6 +57,28 @@ def kafka() -> Iterator[Service]:
     """A real Apache Kafka; skips where none can be had. LogAppendTime, no automatic topics, 8 partitions by default."""
     try:
         service = start_kafka()
+    except ServiceFailed as failed:
+        missing(str(failed))
+    with service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def own_kafka() -> Iterator[Service]:
+    """A real Apache Kafka of this module's own, to be killed, paused and restarted; skips where none can be had."""
+    try:
+        service = start_kafka(own=True)
+    except ServiceFailed as failed:
+        missing(str(failed))
+    with service:
+        yield service
+
+
+@pytest.fixture
+def own_redis() -> Iterator[Service]:
+    """A real Redis of this test's own with an append-only file, to be killed, paused and restarted."""
+    try:
+        service = start_redis(own=True, appendonly=True)
     except ServiceFailed as failed:
         missing(str(failed))
     with service:

@@ -258,9 +258,14 @@ def _kafka_from_jars(runtime: str) -> Service:
     properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
     options = ["-Xmx512m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", jars]
     storage = ["kafka.tools.StorageTool", "format", "-t", "bWljcm8taW50ZW50cy0wMQ", "-c", str(properties)]
-    done = subprocess.run([runtime, *options, *storage], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise ServiceFailed(f"Kafka's storage could not be formatted: {done.stdout}{done.stderr}")
+    try:
+        subprocess.run([runtime, *options, *storage], capture_output=True, text=True, check=True)
+    except subprocess.CalledProcessError as failed:
+        shutil.rmtree(directory)
+        raise ServiceFailed(f"Kafka's storage could not be formatted: {failed.stdout}{failed.stderr}") from failed
+    except BaseException:  # Ctrl-C too: no directory may be left behind
+        shutil.rmtree(directory)
+        raise
     bootstrap = f"127.0.0.1:{port}"
     program = Program([runtime, *options, "kafka.Kafka", str(properties)], directory, lambda: kafka_answers(bootstrap))
     return Service(bootstrap, "jars", lambda: kafka_answers(bootstrap), program)
@@ -279,9 +284,12 @@ def _kafka_from_docker() -> Service:
     return Service(bootstrap, "docker", lambda: kafka_answers(bootstrap), container)
 
 
-def start_kafka() -> Service:
-    """A real Apache Kafka, ready, as a context manager; raises ServiceFailed with the reason when none can be had."""
-    given = os.environ.get("MICRO_INTENTS_TEST_KAFKA")
+def start_kafka(*, own: bool = False) -> Service:
+    """A real Apache Kafka, ready, as a context manager; raises ServiceFailed with the reason when none can be had.
+
+    With `own` it is one that can be killed and restarted, whatever address the environment names.
+    """
+    given = None if own else os.environ.get("MICRO_INTENTS_TEST_KAFKA")
     if given:
         service = Service(given, "env", lambda: kafka_answers(given))
         wait_for(service.answers, f"MICRO_INTENTS_TEST_KAFKA={given}")
@@ -291,16 +299,17 @@ def start_kafka() -> Service:
     elif runtime := java():
         service = _kafka_from_jars(runtime)
     else:
-        raise ServiceFailed("no real Kafka: MICRO_INTENTS_TEST_KAFKA is not set, no Docker engine answers, no Java 17")
+        raise ServiceFailed("no real Kafka: none in MICRO_INTENTS_TEST_KAFKA, no Docker engine answers, no Java 17")
     return _started(service)
 
 
-def start_redis(*, appendonly: bool = False) -> Service:
-    """A real Redis that evicts nothing, ready; with `appendonly` it keeps every write over a kill. A context manager.
+def start_redis(*, own: bool = False, appendonly: bool = False) -> Service:
+    """A real Redis, ready, evicting nothing, as a context manager; raises ServiceFailed when none can be had.
 
-    Raises ServiceFailed with the reason when none can be had.
+    With `own` it is one that can be killed and restarted, whatever address the environment names; with `appendonly`
+    it keeps every write over a kill.
     """
-    given = os.environ.get("MICRO_INTENTS_TEST_REDIS")
+    given = None if own else os.environ.get("MICRO_INTENTS_TEST_REDIS")
     if given:
         parts = urlsplit(given)
         at: str | tuple[str, int] = parts.path if parts.scheme == "unix" else (str(parts.hostname), parts.port or 6379)

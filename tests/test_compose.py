@@ -3,11 +3,14 @@
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from streams.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parent.parent
 COMPOSE = ROOT / "compose.yaml"
@@ -75,6 +78,27 @@ def test_listens_on_this_machine_only_and_has_no_default_secret(compose: dict[st
         assert compose["services"][name]["environment"]["MICRO_INTENTS_HASH_KEY"].startswith(
             "${MICRO_INTENTS_HASH_KEY:?"
         )
+
+
+def test_settings_are_settings(compose: dict[str, Any]) -> None:
+    """Every variable that is set for the program is one that it knows, with a value that it takes."""
+    known = {PREFIX + item.name.upper() for item in fields(Settings)}
+    for name in ("topics", "worker", "train"):
+        environment = compose["services"][name]["environment"]
+        assert environment.keys() <= known
+        settings = Settings.load(environment | {"MICRO_INTENTS_HASH_KEY": "secret"})
+        assert settings.broker == "kafka:29092" and settings.redis_url == "redis://redis:6379/0"
+
+
+def test_commands_are_commands(compose: dict[str, Any]) -> None:
+    """What the containers run, and what asks them how they are, are commands of the program."""
+    services = compose["services"]
+    commands = [services[name]["command"] for name in ("topics", "worker", "train")]
+    commands.append(services["worker"]["healthcheck"]["test"][2:])
+    for command in commands:
+        start = [sys.executable, "-c", "from streams.cli import main; main()", *command, "--help"]
+        done = subprocess.run(start, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{command}: {done.stderr}"
 
 
 def test_worker_and_trainer_share_the_model_store(compose: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import redis
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
 from streams.children import ServiceFailed, wait_for
-from tests.conftest import TopicFactory
+from tests.conftest import TopicFactory, missing
 from tests.services import Service, start_kafka, start_redis
 
 
@@ -45,50 +45,72 @@ def test_kafka_stamps_records_itself(kafka: Service, topic_factory: TopicFactory
     admin.close()
 
 
-@pytest.mark.kafka
-def test_kafka_keeps_records_over_a_kill() -> None:
+def test_kafka_keeps_records_over_a_kill(own_kafka: Service) -> None:
     """A broker that was killed comes back at the same address with the records it had."""
-    try:
-        service = start_kafka()
-    except ServiceFailed as failed:
-        pytest.skip(str(failed))
-    with service:
-        if service.control is None:
-            pytest.skip("a Kafka that is not ours is not killed")
-        admin = KafkaAdminClient(bootstrap_servers=service.bootstrap)
-        admin.create_topics({"kept": {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True)
-        admin.close()
-        _write(service.bootstrap, "kept", [b"a", b"b"])
-        service.kill()
-        assert not service.answers()
-        service.start()
-        assert [value for value, _ in _read(service.bootstrap, "kept")] == [b"a", b"b"]
+    admin = KafkaAdminClient(bootstrap_servers=own_kafka.bootstrap)
+    admin.create_topics({"kept": {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True)
+    admin.close()
+    _write(own_kafka.bootstrap, "kept", [b"a", b"b"])
+    own_kafka.kill()
+    assert not own_kafka.answers()
+    own_kafka.start()
+    assert [value for value, _ in _read(own_kafka.bootstrap, "kept")] == [b"a", b"b"]
 
 
-def test_redis_is_empty_and_evicts_nothing(redis_url: str) -> None:
+@pytest.mark.parametrize("time", ["first", "second"])
+def test_redis_is_empty_and_evicts_nothing(redis_url: str, time: str) -> None:
     """Each test gets a Redis without keys that refuses writes rather than forget customers."""
     with redis.Redis.from_url(redis_url) as client:
         assert client.dbsize() == 0
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
-        client.set("mi:left", "behind")
+        client.set("mi:left behind", time)
 
 
-@pytest.mark.redis
-def test_redis_with_append_only_file_survives_a_kill() -> None:
-    """What Redis acknowledged before SIGKILL is there after a start at the same address."""
-    with start_redis(appendonly=True) as service:
-        if service.control is None:
-            pytest.skip("a Redis that is not ours is not killed")
-        with redis.Redis.from_url(service.url) as client:
-            client.set("k", "v")
-        service.kill()
-        assert not service.answers()
-        service.start()
-        with redis.Redis.from_url(service.url) as client:
-            assert client.get("k") == b"v"
-        service.restart()
-        with redis.Redis.from_url(service.url) as client:
-            assert client.get("k") == b"v"
+def test_redis_with_append_only_file_survives_a_kill(own_redis: Service) -> None:
+    """What Redis acknowledged before SIGKILL, or before a restart, is there after a start at the same address."""
+    with redis.Redis.from_url(own_redis.url) as client:
+        client.set("k", "v")
+    own_redis.kill()
+    assert not own_redis.answers()
+    own_redis.start()
+    with redis.Redis.from_url(own_redis.url) as client:
+        assert client.get("k") == b"v"
+    own_redis.restart()
+    with redis.Redis.from_url(own_redis.url) as client:
+        assert client.get("k") == b"v"
+
+
+def test_a_paused_service_answers_again_when_resumed(own_redis: Service) -> None:
+    """A frozen Redis answers nobody, and goes on as if nothing had been."""
+    own_redis.pause()
+    assert not own_redis.answers()
+    own_redis.resume()
+    wait_for(own_redis.answers, "a resumed Redis")
+
+
+def test_addresses_in_the_environment_come_first(redis_server: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Redis named by the environment is used as it is, except by a test that needs one of its own."""
+    monkeypatch.setenv("MICRO_INTENTS_TEST_REDIS", redis_server.url)
+    with start_redis() as named:
+        assert (named.url, named.origin, named.control) == (redis_server.url, "env", None)
+    assert redis_server.answers()
+    with start_redis(own=True) as own:
+        assert own.url != redis_server.url and own.control is not None
+
+
+def test_no_kafka_is_a_reason_and_in_ci_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no Kafka can be had, the reason is said: tests skip with it, and fail with it where CI is set."""
+    for variable in ("MICRO_INTENTS_TEST_KAFKA", "JAVA_HOME", "CI"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("tests.services.docker_answers", lambda: False)
+    with pytest.raises(ServiceFailed, match="no Java 17") as failed:
+        start_kafka()
+    with pytest.raises(pytest.skip.Exception, match="no Java 17"):
+        missing(str(failed.value))
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="no Java 17"):
+        missing(str(failed.value))
 
 
 def test_a_service_of_somebody_else_is_left_alone() -> None:

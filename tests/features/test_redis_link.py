@@ -5,10 +5,43 @@ import asyncio
 import pytest
 from redis import exceptions as faults
 
-from features.redis_link import advice_on, plain_address
+from features.redis_link import RedisLink, advice_on, plain_address
 from features.redis_store import RedisStore
 from features.store import StoreUnavailable
 from tests.features.driven_store import KEY
+
+
+@pytest.mark.parametrize(
+    ("error", "times"),
+    [(faults.ConnectionError("cut"), 3), (faults.AuthenticationError("who?"), 1), (faults.TimeoutError(), 1)],
+)
+def test_repetitions(error: Exception, times: int) -> None:
+    """Only what a cut may have caused is asked again, twice at most."""
+    asked = []
+
+    async def question() -> None:
+        asked.append(1)
+        raise error
+
+    async def ask() -> None:
+        link = RedisLink("redis://127.0.0.1:1/0", timeout_s=5.0, protocol=2)
+        with pytest.raises(StoreUnavailable):
+            await link.ask(question)
+
+    asyncio.run(ask())
+    assert len(asked) == times
+
+
+def test_time_is_bounded() -> None:
+    """However slowly a call gets on, it ends when its time is over."""
+
+    async def ask() -> None:
+        link = RedisLink("redis://127.0.0.1:1/0", timeout_s=0.05, protocol=2)
+        async with asyncio.timeout(5.0):
+            with pytest.raises(StoreUnavailable, match="did not answer in time"):
+                await link.ask(asyncio.Event().wait)
+
+    asyncio.run(ask())
 
 
 def unavailable(url: str) -> str:

@@ -14,6 +14,7 @@ from features.store import Commit, Verdict
 from streams.children import Program, free_port, wait_for
 from streams.embedded import redis_answers
 from streams.embedded import redis_server as redis_program
+from tests.conftest import missing
 from tests.features.driven_store import KEY, Driven, after, first
 from tests.features.store_contract import ODD_IDS, SHOES, StoreContract
 from tests.services import Service
@@ -141,7 +142,7 @@ def test_unix_socket(store: Driven, raw: redis.Redis) -> None:
     """An address may be a unix socket."""
     path = raw.config_get("unixsocket")["unixsocket"]
     if not path:
-        pytest.skip("this Redis has no unix socket")
+        missing("this Redis has no unix socket")
     store.claim()
     at = store.done(first(states={"anna": b"1"}))
 

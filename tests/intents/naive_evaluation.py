@@ -81,7 +81,7 @@ def pairs(
     """(label, p, row of the view) of every pair."""
     labels, scores, rows = [], [], []
     for place, event in enumerate(events):
-        if event.kind == "view" and event.subjects:
+        if event.kind == "view":
             mine = [line for line in lines if line["event_id"] == event.event_id and line["ask"] == "detect"]
             said = dict(mine[0]["scores"]) if mine else {}
             for subject in recent(events[: place + 1], event.customer_id)[:6]:
@@ -101,7 +101,7 @@ def alarms(
         mine = [line for line in lines if line["event_id"] == event.event_id and line["ask"] == "detect"]
         for subject, p in mine[0]["scores"] if mine and mine[0].get("ready", True) else ():
             times = outcomes(events, event.customer_id, subject)
-            last = [time for _, customer, name, time in sounded if (customer, name) == (event.customer_id, subject)][-1:]
+            last = [alarm[3] for alarm in sounded if alarm[1:3] == (event.customer_id, subject)][-1:]
             silent = any(
                 event.time_ms <= time + cool_down_ms and not any(time < outcome <= event.time_ms for outcome in times)
                 for time in last
@@ -121,7 +121,10 @@ def emission(
         after = [o - time for o in outcomes(events, customer, subject) if time < o <= time + horizon_ms]
         leads += [min(after)] if after else []
     wanted = [
-        any((e.customer_id, s) == (customer, subject) and t < e.time_ms <= t + horizon_ms for customer, subject, t in scored)
+        any(
+            (e.customer_id, s) == (customer, subject) and t < e.time_ms <= t + horizon_ms
+            for customer, subject, t in scored
+        )
         for place, e in enumerate(events)
         for s in (e.subjects if e.kind in OUTCOME and place >= from_row else ())
     ]

@@ -1,4 +1,4 @@
-"""A scores file is judged as the slow judge judges it, and the rule beside it gets the figures that are known for it."""
+"""A scores file is judged as the slow judge judges it, and the rule beside it gets the figures known for it."""
 
 import json
 import math
@@ -109,7 +109,7 @@ def changed(place: int, **fields: Any) -> list[bytes]:
 
 
 def test_a_day_by_hand() -> None:
-    """Tents are ranked first where the rule says second; bags, never touched, are foreseen second; one alarm leads 60 s."""
+    """Tents are first where the rule says second; bags, never touched, are foreseen second; one alarm leads by 60 s."""
     found = evaluate(encode(SAID), DAY)
     assert (found.rank.all.hit_1, found.rank.all.mrr, found.rank.never_touched.mrr) == (0.5, 0.75, 0.5)
     assert (found.rank_rule.all.hit_1, found.rank_rule.all.mrr, found.rank_rule.all.recall) == (0.0, 0.25, 0.5)
@@ -124,6 +124,15 @@ def test_missing_lines_are_misses_and_are_counted() -> None:
     found = evaluate([], DAY)
     assert (found.missing_rank_lines, found.missing_detect_lines) == (2, 2)
     assert (found.rank.all.count, found.rank.all.recall, found.detect.auc) == (2, 0.0, 0.5)
+
+
+def test_a_view_that_asks_nothing_is_not_missed() -> None:
+    """A view without a subject by a customer without a past needs no line, and may have one."""
+    view = Occurrence("c", "view", 0, (), "e0")
+    line = {"ask": "detect", "customer_id": "c", "time": 0, "event_id": "e0", "scores": []}
+    for lines in ([], [line]):
+        found = evaluate(encode(lines), [view])
+        assert (found.missing_detect_lines, found.unknown_lines) == (0, 0)
 
 
 def test_lines_about_other_events_are_counted() -> None:

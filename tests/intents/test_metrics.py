@@ -104,7 +104,7 @@ def test_an_outcome_ends_the_cool_down() -> None:
 
 
 def test_emission_of_a_known_case() -> None:
-    """Two alarms, one right by 5 s; two outcomes to be judged, one warned of; an outcome that does not count is none."""
+    """Two alarms, one right by 5 s; two outcomes that count, one warned of."""
     found = emission(
         column([1, 2]),
         column([10_000, 10_000]),

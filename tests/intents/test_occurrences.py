@@ -44,7 +44,9 @@ def test_customers_are_apart() -> None:
 
 def test_an_outcome_is_ranked_before_it_touches() -> None:
     """The first cart_add of an untouched subject has rank 0, the purchase after it rank 1."""
-    asked = played(("c", "cart_add", 1, "a"), ("c", "purchase", 2, "a"), ("c", "view", 3, "b"), ("c", "purchase", 4, "a"))
+    asked = played(
+        ("c", "cart_add", 1, "a"), ("c", "purchase", 2, "a"), ("c", "view", 3, "b"), ("c", "purchase", 4, "a")
+    )
     assert asked.rule_ranks.tolist() == [0, 1, 2]
     assert asked.outcome_ms.tolist() == [1, 2, 4]
     assert asked.outcome_rows.tolist() == [0, 1, 3]
@@ -64,10 +66,11 @@ def test_gaps_between_touches() -> None:
     assert asked.pair_gaps.tolist() == [20, ONCE, 20]
 
 
-def test_a_view_of_nothing_asks_nothing() -> None:
-    """A view without a subject has no pairs and no line is expected for it."""
-    asked = played(("c", "view", 1, "a"), ("c", "view", 2, ""))
-    assert list(asked.views) == ["e0"]
+def test_a_view_of_nothing_asks_about_what_was_touched_before() -> None:
+    """A view without a subject asks about the customer's recent subjects, and about none if there is none."""
+    asked = played(("c", "view", 1, ""), ("c", "view", 2, "a"), ("c", "view", 5, ""))
+    assert [view.pairs for view in asked.views.values()] == [0, 1, 1]
+    assert asked.pair_ages.tolist() == [0, 3]
 
 
 def test_no_events() -> None:

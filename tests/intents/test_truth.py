@@ -75,6 +75,7 @@ def test_foreseen_means_before_a_later_stage_began() -> None:
 def test_an_intent_counts_once() -> None:
     """Only `detected` is an alarm, and a record read twice is one: the topic may repeat."""
     records = [alarm(1, "c", "a", 100), alarm(1, "c", "a", 100), alarm(1, "c", "a", 100, "expired")]
+    records.append(alarm(2, "c", "a", 100, "strengthened"))
     found = judge(records, [span("c", "a", 100, 200)], [], horizon_ms=H).model
     assert (found.alarms, found.precision) == (1, 1.0)
 
@@ -97,9 +98,11 @@ def test_the_rule_prefers_what_was_touched_again() -> None:
 
 
 def test_the_rule_cools_down_too() -> None:
-    """However often a subject is viewed within the horizon, the rule sounds once."""
-    found = judge([alarm(1, "c", "a", 5)], [span("c", "a", 0, 50)], browse("c", 0, "a" * 20), horizon_ms=H)
-    assert found.rule.alarms == 1
+    """However often a subject is viewed within the horizon, the rule sounds once for it."""
+    events = browse("c", 0, "a" * 20) + browse("d", 100, "b")
+    spans = [span("c", "a", 0, 50), span("d", "b", 100, 150)]
+    found = judge([alarm(1, "c", "a", 5), alarm(2, "d", "b", 105)], spans, events, horizon_ms=H)
+    assert (found.rule.recall, found.rule.alarms) == (1.0, 2)
 
 
 def test_the_rule_stays_below_a_recall_it_cannot_reach() -> None:

@@ -42,15 +42,23 @@ def test_without_a_catalogue_a_category_is_its_subject(tmp_path: Path) -> None:
 
 def test_the_catalogue_names_subjects(tmp_path: Path) -> None:
     """Categories and searches map through the catalogue, to several subjects where several match."""
-    lines = [line(1, category="party_games"), line(2, kind="search", query="Best birthday party"), line(3, category="x")]
+    lines = [
+        line(1, category="party_games"),
+        line(2, kind="search", query="Best birthday party"),
+        line(3, category="x"),
+    ]
     assert [event.subjects for event in told(tmp_path, lines, CATALOGUE)] == [("party", "fun"), ("party",), ("x",)]
 
 
 def test_lines_of_a_basket_are_events_of_their_own(tmp_path: Path) -> None:
-    """Each of `items` is an event `id#i` about its own category; an empty basket is one event."""
+    """Each of `items` is an event `id#i` about its own category, else the basket's; an empty basket is one event."""
     basket = line(1, kind="purchase", category="whole", items=[{"category": "a", "price": 1}, {}])
     found = told(tmp_path, [basket, line(2, items=[], category="b")])
-    assert [(event.event_id, event.subjects) for event in found] == [("e1#0", ("a",)), ("e1#1", ()), ("e2", ("b",))]
+    assert [(event.event_id, event.subjects) for event in found] == [
+        ("e1#0", ("a",)),
+        ("e1#1", ("whole",)),
+        ("e2", ("b",)),
+    ]
 
 
 def test_unreadable_events_are_left_out(tmp_path: Path) -> None:

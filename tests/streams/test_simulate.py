@@ -64,7 +64,7 @@ def test_it_says_that_it_is_made_up(made: Path) -> None:
 
 
 def test_size_order_and_ids(events: list[dict[str, Any]]) -> None:
-    """As many events and customers as asked for, ids unique, in order of time, over two and a half days of June 2024."""
+    """As many events and customers as asked for, ids unique, in order of time, over two and a half days of 2024."""
     assert len(events) == 20_000
     assert len({event["event_id"] for event in events}) == 20_000
     assert len({event["customer_id"] for event in events}) == 600
@@ -92,16 +92,20 @@ def test_events_are_clickstream_events(events: list[dict[str, Any]]) -> None:
 
 
 def test_the_same_seed_writes_the_same_bytes(tmp_path: Path) -> None:
-    """Plain, packed and into open files; the truth too; whatever the name and the hash seed. Another seed: another shop."""
+    """Plain, packed and into open files; the truth too; whatever the name or hash seed. Another seed, other lines."""
     paths = [tmp_path / name for name in ("a.jsonl.gz", "b.jsonl.gz", "c.jsonl")]
     for path in paths:
         simulate(path, customers=20, events=500, seed=3)
     out, truth = io.BytesIO(), io.BytesIO()
     simulate(out, customers=20, events=500, seed=3, truth=truth)
     assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert paths[0].read_bytes()[3:8] == bytes(5)  # gzip's flags (no file name) and time (none)
     assert gzip.decompress(paths[0].read_bytes()) == paths[2].read_bytes() == out.getvalue()
     assert len({truth_path(path).read_bytes() for path in paths} | {truth.getvalue()}) == 1
-    code = "import sys; from streams.simulate import simulate; simulate(sys.stdout.buffer, customers=20, events=500, seed=3)"
+    code = (
+        "import sys; from streams.simulate import simulate; "
+        "simulate(sys.stdout.buffer, customers=20, events=500, seed=3)"
+    )
     env = os.environ | {"PYTHONHASHSEED": "99"}
     other = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=True)
     assert other.stdout == out.getvalue()

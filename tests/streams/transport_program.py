@@ -23,6 +23,7 @@ class Store:
 
     def __init__(self, path: str) -> None:
         self._db = sqlite3.connect(path, isolation_level=None, timeout=30.0)
+        self._db.execute("pragma synchronous = off")  # processes are killed here, not the machine
         self._db.execute("create table if not exists positions (partition integer primary key, position integer)")
         self._db.execute("create table if not exists applied (partition integer, offset integer, value text)")
 

@@ -1,0 +1,49 @@
+"""Refused records on their way to the dead letter topic, and the limit on them: diverting everything is an outage."""
+
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sinks.events import dead_letter
+from sinks.records import Record
+from streams.wire import Records
+
+MINUTE_S = 60.0
+
+
+class TooManyDeadLetters(Exception):
+    """More records a minute are refused than the limit allows: something is wrong with the input or with us."""
+
+
+@dataclass(slots=True)
+class DeadLetters:
+    """Makes dead letters for one topic and counts them over the last minute."""
+
+    topic: str
+    per_minute: int
+    _recent: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def of(self, records: Records, refused: Iterable[tuple[int, str]]) -> list[Record]:
+        """Dead letters of the (offset, reason) in `refused`; raises TooManyDeadLetters."""
+        letters = []
+        for offset, reason in refused:
+            at = int(np.searchsorted(records.offsets, offset))
+            key, value = records.keys[at], records.values[at]
+            letters.append(dead_letter(self.topic, records.topic, records.partition, offset, reason, key, value))
+        if letters:
+            self._count(len(letters))
+        return letters
+
+    def _count(self, letters: int) -> None:
+        now = time.monotonic()
+        self._recent.append((now, letters))
+        while self._recent[0][0] < now - MINUTE_S:
+            self._recent.popleft()
+        if (total := sum(count for _, count in self._recent)) > self.per_minute:
+            raise TooManyDeadLetters(
+                f"{total} records were refused within a minute, more than {self.per_minute}: look at the topic "
+                f"{self.topic} for the reasons, then start again (setting dead_letters_per_minute)"
+            )

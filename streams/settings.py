@@ -1,0 +1,131 @@
+"""Settings: `MICRO_INTENTS_*` in the environment over a TOML file over defaults; nothing else reads the environment."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+
+from intents.catalog import Catalogue
+from intents.life import Rules
+from streams.engine import Topics
+from streams.partitioner import PARTITIONERS
+
+PREFIX: Final = "MICRO_INTENTS_"
+FILE_VARIABLE: Final = "MICRO_INTENTS_FILE"
+PUBLIC_HASH_KEY: Final = "micro-intents-demo"
+"""The hash key of the demo and of replays in process: it hides nobody, and is said to be so."""
+
+
+class SettingsError(Exception):
+    """A setting that is unknown or has no usable value; says which, where it came from, and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that may differ between installations."""
+
+    broker: str = field(
+        default="localhost:9092", metadata={"help": "Kafka bootstrap servers, host:port, several by commas"}
+    )
+    redis_url: str = field(default="redis://localhost:6379/0", metadata={"help": "redis://, rediss:// or unix:// URL"})
+    namespace: str = field(default="default", metadata={"help": "keeps installations apart that share a Redis"})
+    group: str = field(default="micro-intents", metadata={"help": "consumer group of the workers; trainers add .train"})
+    clickstream: str = field(default="clickstream", metadata={"help": "topic of the shop's events"})
+    intents: str = field(
+        default="intents", metadata={"help": "topic of intents, with as many partitions as clickstream"}
+    )
+    examples: str = field(default="examples", metadata={"help": "topic between workers and trainer, one partition"})
+    dead_letter: str = field(default="clickstream.dead-letter", metadata={"help": "topic of refused records"})
+    model_store: str = field(default="models", metadata={"help": "folder or fsspec URL of the model snapshots"})
+    model: str = field(default="", metadata={"help": "one snapshot file to use, frozen, instead of the store's latest"})
+    catalogue: str = field(default="", metadata={"help": "TOML catalogue of intents; without one, categories"})
+    hash_key: str = field(
+        default=PUBLIC_HASH_KEY,
+        metadata={"help": "key that hides customers in examples, the same for all", "secret": True},
+    )
+    partitioner: str = field(default="murmur2", metadata={"help": "how producers place keys: murmur2 or crc32"})
+    threshold: float = field(default=0.15, metadata={"help": "probability from which an intent is detected"})
+    horizon_s: int = field(default=1800, metadata={"help": "how long an intent lives, and a label waits"})
+    lateness_s: int = field(default=120, metadata={"help": "allowed lateness of events"})
+    idle_s: int = field(default=30, metadata={"help": "a quiet partition's watermark moves on after this; 0: never"})
+    dead_letters_per_minute: int = field(default=1000, metadata={"help": "more of them stop the worker"})
+    snapshot_s: int = field(default=30, metadata={"help": "seconds between model snapshots, and between looks for one"})
+    redis_timeout_s: float = field(default=5.0, metadata={"help": "longest wait for one Redis call"})
+
+    @staticmethod
+    def load(environment: Mapping[str, str] | None = None) -> "Settings":
+        """Settings from the environment and the file it names; raises SettingsError."""
+        variables = os.environ if environment is None else environment
+        known = {item.name: item for item in fields(Settings)}
+        found: dict[str, Any] = {}
+        if path := variables.get(FILE_VARIABLE):
+            for name, value in _read(Path(path)).items():
+                if name not in known:
+                    raise SettingsError(f"{path}: no setting {name!r}; known are {', '.join(known)}")
+                found[name] = _convert(name, value, f"{path}: {name}")
+        for name in known:
+            variable = PREFIX + name.upper()
+            if variable in variables:
+                found[name] = _convert(name, variables[variable], variable)
+        settings = Settings(**found)
+        settings._check()
+        return settings
+
+    def _check(self) -> None:
+        if self.partitioner not in PARTITIONERS:
+            raise SettingsError(f"partitioner is {self.partitioner!r}; known are {', '.join(PARTITIONERS)}")
+        if not 0 < self.threshold < 1:
+            raise SettingsError(f"threshold is {self.threshold}; it must lie between 0 and 1")
+        for name in ("horizon_s", "snapshot_s", "dead_letters_per_minute", "redis_timeout_s"):
+            if getattr(self, name) <= 0:
+                raise SettingsError(f"{name} is {getattr(self, name)}; it must be more than 0")
+        for name in ("lateness_s", "idle_s"):
+            if getattr(self, name) < 0:
+                raise SettingsError(f"{name} is {getattr(self, name)}; it must not be negative")
+        if not 1 <= len(self.hash_key.encode()) <= 64:
+            raise SettingsError("hash_key must have 1 to 64 bytes")
+
+    @property
+    def topics(self) -> Topics:
+        """Names of the topics that are written."""
+        return Topics(self.intents, self.examples, self.dead_letter)
+
+    @property
+    def rules(self) -> Rules:
+        """When an intent begins, changes and ends."""
+        return Rules(self.threshold, horizon_ms=self.horizon_s * 1000, cooldown_ms=self.horizon_s * 1000)
+
+    def load_catalogue(self) -> Catalogue:
+        """The catalogue, an empty one where none is set."""
+        return Catalogue.load(Path(self.catalogue)) if self.catalogue else Catalogue()
+
+    def shown(self) -> dict[str, str]:
+        """Settings as text for people, secrets hidden."""
+        return {
+            item.name: "(set)" if item.metadata.get("secret") else _without_password(str(getattr(self, item.name)))
+            for item in fields(self)
+        }
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror}); it is named by {FILE_VARIABLE}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: {error}") from error
+
+
+def _convert(name: str, value: Any, where: str) -> Any:
+    wanted = type(getattr(Settings(), name))
+    try:
+        return wanted(value)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"{where} is {value!r}; it must be a {wanted.__name__}") from error
+
+
+def _without_password(text: str) -> str:
+    head, at, tail = text.rpartition("@")
+    return f"{head.split('://')[0]}://…@{tail}" if at and "://" in head else text

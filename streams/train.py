@@ -1,0 +1,99 @@
+"""The trainer: a Faust agent that reads the examples topic, learns, and leaves snapshots for the workers."""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+
+from faust.types import TP, StreamT
+
+from features.core_bundle import CORE
+from intents.examples import UnreadableExamples
+from intents.snapshots import ModelStore, UnusableSnapshot, decode, encode
+from intents.training import Trainer
+from streams.settings import Settings
+from streams.transport import ChunkApp, RecordChunk, chunk_app, run_worker
+
+_log = logging.getLogger(__name__)
+
+KEEP = 20
+"""Snapshots that stay in the store."""
+_BREATHE_S = 0.02
+
+
+@dataclass(slots=True)
+class Training:
+    """One trainer at work: reads chunks of examples, and saves a snapshot now and then."""
+
+    trainer: Trainer
+    store: ModelStore
+    every_s: float
+    saved_at: float = field(default_factory=time.monotonic)
+    saved: int = -1
+
+    async def work(self, chunk: RecordChunk) -> None:
+        """Read a chunk's records in order, learning what is due after each."""
+        breath = time.monotonic()
+        for offset, record in zip(chunk.offsets.tolist(), chunk.values, strict=True):
+            try:
+                self.trainer.read(offset, record or b"")
+            except UnreadableExamples as error:
+                _log.error("examples at %d are passed over: %s", offset, error)
+            for _ in self.trainer.resolving():
+                if time.monotonic() - breath > _BREATHE_S:
+                    await asyncio.sleep(0)
+                    breath = time.monotonic()
+        if time.monotonic() - self.saved_at > self.every_s:
+            await self.save()
+
+    async def save(self) -> None:
+        """Save a snapshot, if anything was read since the last one."""
+        if self.trainer.position > max(self.saved, 0):
+            content = encode(self.trainer.checkpoint())
+            name = await asyncio.to_thread(self.store.save, content, self.trainer.position)
+            await asyncio.to_thread(self.store.prune, KEEP)
+            self.saved = self.trainer.position
+            _log.info("saved %s: %s", name, self.trainer.progress)
+        self.saved_at = time.monotonic()
+
+
+def resume(store: ModelStore, horizon_ms: int) -> Trainer:
+    """A trainer that goes on from the newest usable snapshot, or begins anew."""
+    for name in reversed(store.names()):
+        try:
+            return Trainer(CORE, horizon_ms, decode(store.load(name), CORE))
+        except UnusableSnapshot as error:
+            _log.error("snapshot %s is refused: %s", name, error)
+    return Trainer(CORE, horizon_ms)
+
+
+def make_trainer(settings: Settings, *, mock_broker: bool = False) -> ChunkApp:
+    """The app of a trainer."""
+    store = ModelStore(settings.model_store)
+    training = Training(resume(store, settings.horizon_s * 1000), store, settings.snapshot_s)
+
+    async def positions(partitions: frozenset[TP]) -> dict[TP, int]:
+        training.trainer = await asyncio.to_thread(resume, store, settings.horizon_s * 1000)
+        return {tp: training.trainer.position for tp in partitions if tp.partition == 0}
+
+    app = chunk_app(
+        f"{settings.group}.train", broker=settings.broker, start_positions=positions, idempotent=not mock_broker
+    )
+
+    @app.agent(app.topic(settings.examples), name="micro_intents.train")
+    async def train(stream: StreamT[RecordChunk]) -> None:
+        async for chunk in stream:
+            if chunk.partition == 0:
+                await training.work(chunk)
+
+    @app.timer(settings.snapshot_s, name="micro_intents.snapshot")
+    async def snapshot() -> None:
+        if time.monotonic() - training.saved_at > settings.snapshot_s:
+            await training.save()
+
+    return app
+
+
+def run(settings: Settings, *, mock_broker: bool = False) -> int:
+    """Run a trainer until SIGTERM or SIGINT; returns the exit code (75: start it again)."""
+    return run_worker(make_trainer(settings, mock_broker=mock_broker))

@@ -1,0 +1,248 @@
+"""The worker: a Faust agent that takes chunks of the clickstream through the engine, and publishes what came of them.
+
+For each chunk: claim its partition if this is the first of an assignment (and publish the outbox found there), decode,
+publish what is refused, then detect and commit, publish the outbox, and only then take the next chunk. What goes wrong is
+sorted at this edge by what to do next: wait and try again, claim again, or find the one record that is at fault.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from faust.types import TP, StreamT
+
+from features.core_bundle import CORE
+from features.events import Chunk
+from features.redis_store import RedisStore
+from features.state import UnreadableState
+from features.store import NotOwner, PartitionKey, StoreUnavailable
+from intents.detect import Setup
+from intents.model import Model
+from intents.snapshots import ModelStore
+from intents.subjects import SubjectCollision
+from streams.dead_letters import DeadLetters, TooManyDeadLetters
+from streams.engine import Engine, LostPartition, Partition, Piece
+from streams.models import ModelWatch, load_model
+from streams.settings import Settings
+from streams.transport import ChunkApp, PublishAgain, RecordChunk, chunk_app, run_worker
+from streams.wire import Decoder, Records
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+TRIES: Final = 3
+"""How often a chunk is tried before the record at fault is looked for."""
+RETRY_FOR_S: Final = 120.0
+"""How long Redis or Kafka may be away before the worker ends with a code that asks for a new start."""
+_LONGEST_PAUSE_S: Final = 5.0
+_ASK_KAFKA_S: Final = 5.0
+_LOST: Final = (LostPartition, NotOwner)
+_FATAL: Final = (TooManyDeadLetters, UnreadableState, SubjectCollision, StoreUnavailable, PublishAgain)
+
+
+@dataclass(slots=True)
+class Held:
+    """A claimed partition, the assignment it was claimed under, and since when (monotonic s) nothing came."""
+
+    partition: Partition
+    generation: int
+    quiet_since: float
+
+
+@dataclass(slots=True)
+class Worker:
+    """Works chunks of any of its partitions, one at a time."""
+
+    app: ChunkApp
+    engine: Engine
+    decoder: Decoder
+    dead_letters: DeadLetters
+    idle_s: float
+    held: dict[int, Held] = field(default_factory=dict)
+    events: int = 0
+    _busy: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def work(self, chunk: RecordChunk) -> None:
+        """Work one chunk to its end: committed and published, or the partition given up."""
+        async with self._busy:
+            held = await self._claimed(chunk)
+            position = held.partition.cursor.position
+            if position not in (-1, chunk.start):
+                _log.info("%s/%d continues at %d, not %d", chunk.topic, chunk.partition, position, chunk.start)
+                return await self.app.rewind(chunk.topic, chunk.partition, position)
+            records = Records(
+                chunk.topic,
+                chunk.partition,
+                chunk.start,
+                chunk.end,
+                chunk.keys,
+                chunk.values,
+                chunk.offsets,
+                chunk.timestamps,
+            )
+            try:
+                await self._careful(held.partition, records)
+            except _LOST as lost:
+                await self._lost(chunk, held.partition, lost)
+            held.quiet_since = time.monotonic()
+
+    async def _claimed(self, chunk: RecordChunk) -> Held:
+        """The chunk's partition, claimed once an assignment; what its last owner may not have published, is."""
+        held = self.held.get(chunk.partition)
+        if held is None or held.generation != chunk.generation:
+            key = PartitionKey(self.engine.setup.namespace, chunk.topic, chunk.partition)
+            partition = await lasting(lambda: self.engine.claim(key, secrets.token_hex(16)))
+            await lasting(lambda: self.app.publish(partition.outbox))
+            held = self.held[chunk.partition] = Held(partition, chunk.generation, time.monotonic())
+            _log.info("claimed %s/%d, next is %d", chunk.topic, chunk.partition, partition.cursor.position)
+        return held
+
+    async def _lost(self, chunk: RecordChunk, partition: Partition, lost: Exception) -> None:
+        """Ask Kafka who owns the partition; if it is still us, go on from Redis' position with a claim of our own."""
+        self.held.pop(chunk.partition, None)
+        position = max(partition.cursor.position, chunk.start)
+        tp = TP(chunk.topic, chunk.partition)
+        ours = tp in self.app.assigned and await self.app.commit_offset(chunk.topic, chunk.partition, position)
+        _log.warning("%s/%d: %s; by Kafka it is %s", *tp, lost, "still ours" if ours else "another's")
+        if ours:
+            found = await lasting(lambda: self.engine.store.cursor(partition.key))
+            await self.app.rewind(*tp, found.position if found.position >= 0 else chunk.start)
+
+    async def _careful(self, partition: Partition, records: Records) -> None:
+        """Work records; an unexpected error is tried again, then halved down to the one record that causes it."""
+        bug = ""
+        for attempt in range(1, TRIES + 1):
+            records = records.part(max(records.start, partition.cursor.position), records.end)
+            try:
+                return await self._work(partition, records)
+            except (*_FATAL, *_LOST):
+                raise
+            except Exception as error:  # the agent's edge: Faust would acknowledge the chunk, and drop it
+                _log.exception("%s/%d from %d, try %d", records.topic, records.partition, records.start, attempt)
+                bug = f"bug: {type(error).__name__}"
+        records = records.part(max(records.start, partition.cursor.position), records.end)
+        if len(records.offsets) <= 1:
+            return await self._pass_over(partition, records, bug)
+        middle = int(records.offsets[len(records.offsets) // 2])
+        await self._careful(partition, records.part(records.start, middle))
+        await self._careful(partition, records.part(middle, records.end))
+
+    async def _pass_over(self, partition: Partition, records: Records, bug: str) -> None:
+        """Dead-letter the one record that detect cannot work, and go on behind it."""
+        letters = self.dead_letters.of(records, [(offset, bug) for offset in records.offsets.tolist()])
+        await lasting(lambda: self.app.publish(letters))
+        nothing = Chunk.empty(records.topic, records.partition, records.start, records.end)
+        await self._piece(Piece(partition, nothing, []))
+
+    async def _work(self, partition: Partition, records: Records) -> None:
+        chunk, refusals = self.decoder.decode(records)
+        letters = self.dead_letters.of(records, [(refusal.offset, refusal.reason) for refusal in refusals])
+        await lasting(lambda: self.app.publish(letters))
+        rest = chunk
+        while True:
+            piece, more = await lasting(lambda: self.engine.cut(partition, rest))  # noqa: B023  # called at once
+            await self._piece(piece, records)
+            if more is None:
+                break
+            rest = more
+        self.events += len(chunk)
+
+    async def _piece(self, piece: Piece, records: Records | None = None) -> None:
+        """Detect, commit, publish: one piece of one partition."""
+        step, (commit,) = await lasting(lambda: self.engine.step([piece]))
+        if records is not None and len(step.detected.unverifiable):
+            letters = self.dead_letters.of(records, [(offset, "unverifiable_late") for offset in step.unverifiable(0)])
+            await lasting(lambda: self.app.publish(letters))
+        await lasting(lambda: self.engine.commit(piece, commit))
+        await lasting(lambda: self.app.publish(step.records[0]))
+
+    async def tick(self) -> None:
+        """Move the watermark of partitions that are quiet: read to their end, which Kafka confirms, for `idle_s`."""
+        if self.idle_s <= 0:
+            return
+        for number, held in list(self.held.items()):
+            async with self._busy:
+                idle = time.monotonic() - held.quiet_since
+                if self.held.get(number) is not held or idle < self.idle_s or held.partition.watermark_ms < 0:
+                    continue
+                key, cursor = held.partition.key, held.partition.cursor
+                if await self.app.end_offset(key.topic, number) != cursor.position:
+                    continue
+                try:
+                    target = held.partition.watermark_ms + round(idle * 1000)
+                    while held.partition.watermark_ms < target:
+                        before = held.partition.cursor.sequence
+                        await self._piece(await lasting(lambda: self.engine.advance(held.partition, target)))  # noqa: B023  # called at once
+                        assert held.partition.cursor.sequence > before  # else this would not end
+                    held.quiet_since = time.monotonic()
+                except _LOST as lost:
+                    _log.warning("%s/%d: %s", key.topic, number, lost)
+                    self.held.pop(number, None)
+
+
+async def lasting(call: Callable[[], Awaitable[_T]]) -> _T:
+    """Call until Redis and Kafka answer, with growing pauses, for RETRY_FOR_S at most; then their error is raised."""
+    began, pause = time.monotonic(), 0.1
+    while True:
+        try:
+            return await call()
+        except (StoreUnavailable, PublishAgain) as error:
+            if time.monotonic() - began > RETRY_FOR_S:
+                raise
+            _log.warning("waiting %.1f s: %s", pause, error)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+
+def make_worker(settings: Settings, *, mock_broker: bool = False) -> ChunkApp:
+    """The app of a worker; `mock_broker` is for the embedded broker, which knows no idempotent producers."""
+    store = RedisStore.from_url(settings.redis_url, timeout_s=settings.redis_timeout_s)
+    catalogue = settings.load_catalogue()
+    setup = Setup(CORE, catalogue, catalogue.names, rules=settings.rules, namespace=settings.namespace)
+    model = load_model(settings.model, CORE) if settings.model else Model.untrained(CORE)
+
+    async def positions(partitions: frozenset[TP]) -> dict[TP, int]:
+        found = {}
+        for tp in partitions:
+            cursor = await store.cursor(PartitionKey(settings.namespace, tp.topic, tp.partition))
+            found[tp] = cursor.position
+        return found
+
+    app = chunk_app(settings.group, broker=settings.broker, start_positions=positions, idempotent=not mock_broker)
+    engine = Engine(
+        store, setup, model, settings.lateness_s * 1000, settings.topics, hash_key=settings.hash_key.encode()
+    )
+    letters = DeadLetters(settings.dead_letter, settings.dead_letters_per_minute)
+    worker = Worker(app, engine, Decoder(catalogue), letters, settings.idle_s)
+
+    @app.agent(app.topic(settings.clickstream), name="micro_intents.detect")
+    async def detect(stream: StreamT[RecordChunk]) -> None:
+        async for chunk in stream:
+            await worker.work(chunk)
+
+    @app.timer(1.0, name="micro_intents.idle")
+    async def idle() -> None:
+        await worker.tick()
+
+    if not settings.model:
+        watch = ModelWatch(ModelStore(settings.model_store), CORE)
+
+        @app.timer(settings.snapshot_s, name="micro_intents.model")
+        async def look() -> None:
+            newer = await asyncio.to_thread(watch.newer)
+            if newer is not None:
+                engine.model = newer
+                _log.info("model %s, %s", newer.version, "ready" if newer.ready else "not ready yet")
+
+        first = watch.newer()
+        engine.model = first or model
+    return app
+
+
+def run(settings: Settings, *, mock_broker: bool = False) -> int:
+    """Run a worker until SIGTERM or SIGINT; returns the exit code (75: start it again)."""
+    return run_worker(make_worker(settings, mock_broker=mock_broker))
