@@ -147,6 +147,11 @@ class Program:
             raise ServiceFailed(f"{self.command[0]} ended by itself: {output[-2000:]}")
         return self._answers()
 
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._child is not None and self._child.running
+
     def stop(self, keep: bool = False) -> None:
         """End it as SIGTERM does, if it runs, and remove its directory unless told to `keep` it."""
         if self._child is not None:

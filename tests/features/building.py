@@ -1,0 +1,148 @@
+"""Events in plain words, made into chunks and batches, and worked through the features as a partition's owner would."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from features.apply import STATE_MS, Wave, erase, waves
+from features.bundle import Aggregates
+from features.events import Batch, Chunk
+from features.kinds import CODE, KINDS
+from features.log import MORE, I64
+from features.pairs import Pairs
+from features.state import States, decode, encode
+from features.windows import Asks, View
+from tests.features.naive_log import Entry, Event
+
+LATENESS_MS: Final = 120_000
+HASH: Final = "0badcafe"
+"""A bundle's hash."""
+
+
+def chunk(events: Sequence[Event], start: int = 0, partition: int = 0, step: int = 1) -> Chunk:
+    """Events as one partition's chunk; offsets begin at `start`, `step` apart."""
+    offsets = np.zeros(len(events) + 1, dtype=np.int64)
+    np.cumsum([len(event.subjects) for event in events], out=offsets[1:])
+    time = np.array([event.time for event in events], dtype=np.int64)
+    return Chunk(
+        topic="clickstream",
+        partition=partition,
+        start=start,
+        end=start + len(events) * step,
+        customers=[event.customer for event in events],
+        event_ids=[f"e{event.id}" for event in events],
+        kind=np.array([CODE[event.kind] for event in events], dtype=np.uint8),
+        time=time,
+        clock=time,
+        offset=start + step * np.arange(len(events)),
+        index=np.zeros(len(events), dtype=np.int64),
+        id=np.array([event.id for event in events], dtype=np.uint64),
+        product=np.array([event.product for event in events], dtype=np.uint32),
+        value=np.array([event.value for event in events], dtype=np.int32),
+        subjects=np.array([subject for event in events for subject in event.subjects], dtype=np.uint64),
+        subject_offsets=offsets,
+    )
+
+
+def batch_of(events: Sequence[Event], customers: Sequence[str], before_ms: int = -1) -> Batch:
+    """Events of one partition as a batch; `customers` are the rows of the states."""
+    rows = np.array([customers.index(event.customer) for event in events], dtype=np.int64)
+    return Batch.of([chunk(events)], rows, [before_ms], LATENESS_MS)
+
+
+def watermarks(events: Iterable[Event]) -> Iterator[int]:
+    """The partition's watermark at each event: the newest time so far, less the lateness."""
+    mark = -1
+    for event in events:
+        mark = max(mark, event.time - LATENESS_MS)
+        yield mark
+
+
+@dataclass(frozen=True)
+class Worked:
+    """A wave while its logs can be read; `begin` is the number, among all events, of the batch's first."""
+
+    states: States
+    batch: Batch
+    wave: Wave
+    begin: int
+
+    def numbers(self) -> list[int]:
+        """Numbers, among all events, of the wave's events."""
+        return [self.begin + event for event in self.wave.events.tolist()]
+
+    def aggregates(self, places: Sequence[int], before: Sequence[bool]) -> Aggregates:
+        """Aggregates asked at the applied events at `places` of the wave, just before or just after each of them."""
+        place, ahead = np.array(places, dtype=np.int64), np.array(before, dtype=bool)
+        event = self.wave.events[place]
+        stop = np.where(ahead, self.wave.first[place], self.wave.stop[place])
+        return aggregates_of(self.states, self.batch, event, stop, np.where(ahead, event - 1, event))
+
+
+def aggregates_of(states: States, batch: Batch, event: I64, stop: I64, arrival: I64) -> Aggregates:
+    """Aggregates asked at `event` (a,), of the rows before `stop` (a,) that arrived up to `arrival` (a,)."""
+    return Aggregates(Pairs(View(Asks(batch.customer[event], batch.time[event], stop, arrival), states.logs)))
+
+
+@dataclass
+class Partition:
+    """One partition's states, kept as blobs between batches; `cleared` collects (customer, event number, forgotten)."""
+
+    customers: list[str]
+    blobs: list[bytes | None] = field(default_factory=list)
+    watermark_ms: int = -1
+    done: int = 0
+    cleared: list[tuple[str, int, bool]] = field(default_factory=list)
+
+    def work(self, events: Sequence[Event]) -> Iterator[Worked]:
+        """Work one batch: each wave as it comes, then the ends of states, then the blobs."""
+        states = decode(self.customers, self.blobs or [None] * len(self.customers))
+        batch = batch_of(events, self.customers, self.watermark_ms)
+
+        def clear(rows: I64, before: I64, forgotten: npt.NDArray[np.bool_]) -> None:
+            for row, event, gone in zip(rows.tolist(), before.tolist(), forgotten.tolist(), strict=True):
+                self.cleared.append((self.customers[row], self.done + event, gone))
+
+        for wave in waves(states, batch, clear):
+            yield Worked(states, batch, wave, self.done)
+        self.watermark_ms = int(batch.last_watermark[0])
+        end_states(states, self.watermark_ms)
+        self.blobs = encode(states, HASH)
+        self.done += len(events)
+
+    def run(self, events: Sequence[Event], size: int | None = None) -> list[Worked]:
+        """Work all events in batches of `size`; the waves are for their flags only, their logs have moved on."""
+        size = size or max(len(events), 1)
+        return [worked for i in range(0, len(events), size) for worked in self.work(events[i : i + size])]
+
+    def state(self, customer: str) -> States:
+        """The stored state of one customer."""
+        return decode([customer], [self.blobs[self.customers.index(customer)]])
+
+
+def end_states(states: States, watermark_ms: int) -> None:
+    """End the states whose time has come, as the owner of a partition does at the end of a batch."""
+    last = np.maximum(states.memory.newest, states.tombstone)
+    erase(states, np.flatnonzero((last >= 0) & (last + STATE_MS < watermark_ms)))
+
+
+def plain(states: States, row: int = 0) -> list[Entry]:
+    """A customer's log in the oracle's words."""
+    low, high = states.logs.offsets[row : row + 2].tolist()
+    return [
+        Entry(
+            time=int(entry["time"]),
+            kind=KINDS[int(entry["kind"]) & ~MORE],
+            subject=int(entry["subject"]),
+            id=int(entry["id"]),
+            product=int(entry["product"]),
+            value=int(entry["value"]),
+            count=int(entry["count"]),
+            first=not int(entry["kind"]) & MORE,
+            span=("raw", "hour", "day")[int(entry["span"])],
+        )
+        for entry in states.logs.entries[low:high]
+    ]
