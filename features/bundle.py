@@ -50,7 +50,7 @@ class Aggregate:
 @dataclass(frozen=True, slots=True)
 class Feature:
     """A declared feature: (numerator + add_top) / (denominator + add_bottom), squashed by `then`, kept for the latest subject only
-    if `latest`. `decay` is exp(-x / scale), `inverse` 1 / (1 + x), `flag` 1 if x > 0. `words` says a count to people ({} is the number)."""
+    if `latest`. `decay` is exp(-x / scale), `inverse` 1 / (1 + x), `flag` 1 if x > 0. `words` says a count to people: {n} is the number, {s} its plural s."""
 
     name: str
     of: Aggregate

@@ -2,13 +2,15 @@
 
 Many customers' logs lie in one flat array, sorted by (customer, time, order of arrival), with row offsets. Folding, in order:
 
-1. An append that leaves a customer more than `RAW_LIMIT` raw entries folds the oldest of them until `RAW_KEPT` remain.
-   What is folded is normally older than the watermark, so late events cannot change it; entries that are not are
-   folded all the same (the bound is hard) and counted as *forced*.
+1. An append that leaves a customer more than `RAW_LIMIT` raw entries folds the oldest of them, `FOLD_STEP` at a time,
+   until at most `RAW_LIMIT` remain (so `RAW_KEPT`, where each event has one entry). What is folded is normally older
+   than the watermark, so late events cannot change it; entries that are not are folded all the same (the bound is
+   hard) and counted as *forced*. What is folded in the end depends on the number of entries alone, and how it is
+   folded on what is folded alone: any order of arrival that forces nothing leaves the same log.
 2. A folded entry joins the tile of its kind, subject and aligned slice: an hour if it is younger than `HOUR_TILES_MS`
-   (measured from the customer's newest event), else a day. A tile carries the time of its newest event, so recency
-   stays exact; a duration window counts a tile whole or not at all, by that time, so its count is off by at most the
-   events of the tiles whose slice holds the window's start.
+   (measured from the newest entry that is folded with it), else a day. A tile carries the time of its newest event, so
+   recency stays exact; a duration window counts a tile whole or not at all, by that time, so its count is off by at
+   most the events of the tiles whose slice holds the window's start.
 3. More than `TILE_LIMIT` tiles: old hour tiles become day tiles, then all do; then the oldest (of equal time the
    smallest) are dropped and `complete_since` says from when on the log is whole.
 4. The ids of the last `ID_LIMIT` folded events are remembered, to recognise duplicates; `floor` is the newest time of
@@ -30,6 +32,7 @@ Entries = npt.NDArray[np.void]
 
 RAW_LIMIT: Final = 64
 RAW_KEPT: Final = 48
+FOLD_STEP: Final = RAW_LIMIT + 1 - RAW_KEPT
 TILE_LIMIT: Final = 64
 ID_LIMIT: Final = 64
 HOUR_MS: Final = 3_600_000
@@ -166,25 +169,30 @@ def expand(starts: I64, counts: I64) -> tuple[I64, I64]:
 def fold(logs: Logs, memory: Memory, watermark_ms: I64) -> None:
     """Fold every customer that has more than RAW_LIMIT raw entries; `watermark_ms` (size,) is theirs at their last append."""
     raw = logs.raw_counts()
-    full = raw > RAW_LIMIT
-    if not full.any():
-        return
+    while (full := raw > RAW_LIMIT).any():  # again only where one event brought more than FOLD_STEP entries
+        _fold_step(logs, memory, watermark_ms, full)
+        raw -= FOLD_STEP * full
+
+
+def _fold_step(logs: Logs, memory: Memory, watermark_ms: I64, full: Bool) -> None:
+    """Fold the FOLD_STEP oldest raw entries of the `full` customers (a mask)."""
     is_raw = (logs.entries["span"] == 0) & full[logs.customer]
     order = np.cumsum(is_raw)
     before = np.where(logs.offsets[:-1] > 0, order[logs.offsets[:-1] - 1], 0)
-    folded = is_raw & (order - before[logs.customer] <= (raw - RAW_KEPT)[logs.customer])
+    folded = is_raw & (order - before[logs.customer] <= FOLD_STEP)
     owners = logs.customer[folded]
     old = logs.entries[folded]
     late = old["time"] >= watermark_ms[owners]
     memory.forced += np.bincount(owners[late], minlength=logs.size)
     _remember(memory, owners, old)
-    age = memory.newest[owners] - old["time"]
-    old["span"] = np.where(age < HOUR_TILES_MS, 1, 2)
+    edge = np.full(logs.size, -1, dtype=np.int64)
+    edge[owners] = old["time"]  # the newest folded one of each: of repeated indices numpy keeps the last
+    old["span"] = np.where(edge[owners] - old["time"] < HOUR_TILES_MS, 1, 2)
     gone = folded | ((logs.entries["span"] > 0) & full[logs.customer])
     tiles = np.concatenate([logs.entries[gone & ~folded], old])
     customer = np.concatenate([logs.customer[gone & ~folded], owners])
     tiles, customer = _merge(tiles, customer)
-    tiles, customer = _bound(tiles, customer, memory)
+    tiles, customer = _bound(tiles, customer, memory, edge)
     logs.replace(gone, tiles, customer)
 
 
@@ -233,20 +241,23 @@ def _merge(tiles: Entries, customer: I64) -> tuple[Entries, I64]:
     return merged, customer[starts]
 
 
-def _bound(tiles: Entries, customer: I64, memory: Memory) -> tuple[Entries, I64]:
-    """Keep at most TILE_LIMIT tiles a customer: coarser slices first, then the oldest (of equal time the smallest) go."""
-    for youngest in (HOUR_TILES_MS, -1):
+def _bound(tiles: Entries, customer: I64, memory: Memory, edge: I64) -> tuple[Entries, I64]:
+    """Keep at most TILE_LIMIT tiles a customer: coarser slices first, then the oldest (of equal time the smallest) go.
+
+    `edge` (size,) is the time of the newest entry folded, from which age is measured. The tiles stay in _merge's order.
+    """
+    for youngest in (HOUR_TILES_MS, np.iinfo(np.int64).min):
         over = np.bincount(customer, minlength=len(memory.newest)) > TILE_LIMIT
         if not over.any():
             return tiles, customer
-        coarse = over[customer] & (memory.newest[customer] - tiles["time"] >= youngest)
+        coarse = over[customer] & (edge[customer] - tiles["time"] >= youngest)
         tiles = tiles.copy()
         tiles["span"][coarse] = 2
         tiles, customer = _merge(tiles, customer)
     counts = np.bincount(customer, minlength=len(memory.newest))
     order = np.lexsort((tiles["kind"], tiles["subject"], tiles["count"], tiles["time"], customer))
-    tiles, customer = tiles[order], customer[order]
-    rank = np.arange(len(tiles)) - _offsets(counts)[customer]
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order)) - _offsets(counts)[customer[order]]
     lost = rank < (counts - TILE_LIMIT)[customer]
     ends = (tiles["time"][lost] // DAY_MS + 1) * DAY_MS
     np.maximum.at(memory.complete_since, customer[lost], ends)

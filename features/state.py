@@ -148,14 +148,14 @@ def encode(states: States, bundle: str) -> list[bytes | None]:
 
 
 def _tail(states: States, row: int, used: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> bytes:
-    """Folded ids, slots and notes of one customer; used slots move to the front."""
+    """Folded ids, slots and notes of one customer; used slots move to the front, in order of subject."""
     memory = states.memory
     held = int(memory.held[row])
     folded = np.empty(held, dtype=FOLDED)
     folded["id"], folded["time"] = memory.ids[row, :held], memory.times[row, :held]
     tail = folded.tobytes()
     if used.any():
-        slots = np.flatnonzero(used).tolist()
+        slots = sorted(np.flatnonzero(used).tolist(), key=lambda slot: int(states.slots["subject"][row, slot]))
         tail += states.slots[row, slots].tobytes()
         tail += msgspec.msgpack.encode([states.notes.get((row, slot), b"") for slot in slots])
     return tail

@@ -10,7 +10,8 @@ A window is written as one word:
 | `last:20` | the last 20 entries |
 | `pace:3` | 3 times the customer's own median gap between events |
 
-`session`, `last` and `pace` read raw entries only, and are *partial* when the log was folded within their reach.
+`session`, `last` and `pace` read raw entries only, as if there were no tiles (which late events can come to lie between),
+and are *partial* when the log was folded within their reach.
 """
 
 import re
@@ -120,27 +121,25 @@ class View:
         if window.kind == "duration":
             return self.age < window.amount
         if window.kind == "last":
-            return self.raw & (self.row >= (self.end - window.amount)[self.ask])
+            seen = np.cumsum(self.raw)
+            newer = np.concatenate([[0], seen])[self.end][self.ask] - seen  # raw rows of the ask after each row
+            return self.raw & (newer < window.amount)
         if window.kind == "since":
             return self.row > self.last_row(self.kind == window.amount)[self.ask]
         if window.kind == "pace":
             return self.raw & (self.age < (window.amount * self.pace())[self.ask])
         return self.raw & (self.row >= self.session_start()[self.ask])
 
-    def _breaks(self) -> Bool:
-        """Rows that begin an ask's raw part or follow a gap longer than the session gap."""
-        breaks = np.ones(len(self.ask), dtype=bool)
-        breaks[1:] = (self.ask[1:] != self.ask[:-1]) | ~self.raw[:-1] | (self.age[:-1] - self.age[1:] > SESSION_GAP_MS)
-        return breaks
-
     def session_start(self) -> I64:
         """First row of each ask's session (a,); the end of its rows where there is no raw entry or the session is over."""
-        start = self.last_row(self._breaks() & self.raw)
-        newest = np.where(self.end > self.first, self.end - 1, -1)
-        over = (start < 0) | (newest < 0)
-        if len(self.age):
-            over |= self.age[newest] > SESSION_GAP_MS
-        return np.where(over, self.end, start)
+        rows = np.flatnonzero(self.raw)
+        ask, age = self.ask[rows], self.age[rows]
+        breaks = np.ones(len(rows), dtype=bool)
+        breaks[1:] = (ask[1:] != ask[:-1]) | (age[:-1] - age[1:] > SESSION_GAP_MS)
+        start, newest = np.full(len(self.end), -1), np.full(len(self.end), np.iinfo(np.int64).max)
+        start[ask[breaks]] = rows[breaks]  # of repeated indices numpy keeps the last
+        newest[ask] = age
+        return np.where(newest > SESSION_GAP_MS, self.end, start)
 
     def pace(self) -> I64:
         """Median (lower) of the last PACE_GAPS gaps between each customer's raw events, bounded; (a,) ms."""
@@ -169,10 +168,11 @@ class View:
             return np.zeros(len(folded), dtype=bool)
         if window.kind == "last":
             return (folded >= 0) & (self.end - 1 - folded < window.amount)
-        age = np.where(folded >= 0, self.age[folded] if len(self.age) else 0, 0)
+        if not len(self.age):
+            return np.zeros(len(folded), dtype=bool)
+        age = self.age[folded]
         if window.kind == "pace":
             return (folded >= 0) & (age < window.amount * self.pace())
         start = self.session_start()
-        inside = (folded >= 0) & (start < self.end) & (start == folded + 1)
-        first = np.minimum(start, max(len(self.age) - 1, 0))
-        return inside & (age - (self.age[first] if len(self.age) else 0) <= SESSION_GAP_MS)
+        reach = np.where(start < self.end, self.age[np.minimum(start, len(self.age) - 1)], 0)
+        return (folded >= 0) & (age - reach <= SESSION_GAP_MS)

@@ -8,8 +8,13 @@ import numpy.typing as npt
 from features.log import I64, U64
 
 F64 = npt.NDArray[np.float64]
-_MULTIPLIER: Final = 0x9E37_79B9_7F4A_7C15  # Fibonacci hashing
+_MULTIPLIER: Final = 0x9E37_79B9_7F4A_7C15  # Fibonacci hashing, twice, so that every bit of a key counts
 _MASK: Final = (1 << 64) - 1
+
+
+def _home_of(key: int) -> int:
+    mixed = (key * _MULTIPLIER) & _MASK
+    return ((mixed ^ (mixed >> 32)) * _MULTIPLIER & _MASK) >> 32
 
 
 class KeyedRows:
@@ -42,7 +47,7 @@ class KeyedRows:
     def add(self, key: int) -> int:
         """Row of one key, made if it is new."""
         mask = len(self._slots) - 1
-        slot = ((key * _MULTIPLIER) & _MASK) >> 20 & mask
+        slot = _home_of(key) & mask
         while (row := int(self._slots[slot])) >= 0:
             if int(self.keys[row]) == key:
                 return row
@@ -67,11 +72,13 @@ class KeyedRows:
         return twin
 
     def _home(self, keys: U64, mask: int) -> I64:
-        return ((keys * np.uint64(_MULTIPLIER)) >> np.uint64(20)).astype(np.int64) & mask
+        mixed = keys * np.uint64(_MULTIPLIER)
+        mixed = (mixed ^ (mixed >> np.uint64(32))) * np.uint64(_MULTIPLIER)
+        return (mixed >> np.uint64(32)).astype(np.int64) & mask
 
     def _place(self, key: int, row: int) -> None:
         mask = len(self._slots) - 1
-        slot = ((key * _MULTIPLIER) & _MASK) >> 20 & mask
+        slot = _home_of(key) & mask
         while self._slots[slot] >= 0:
             slot = (slot + 1) & mask
         self._slots[slot] = row

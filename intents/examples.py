@@ -25,6 +25,7 @@ ASKED: Final = np.dtype(
         ("subject", "<u8"),  # viewed
         ("product", "<u4"),
         ("index", "<u2"),
+        ("viewed", "u1"),  # subjects of the view: the first candidates, for they were touched last
         ("touched", "u1"),  # candidates that were touched
         ("candidates", "u1"),
     ]
@@ -114,7 +115,7 @@ def unpack(record: bytes) -> Examples:
         if wire.version != VERSION:
             raise UnreadableExamples(f"an examples record is of version {wire.version}, not {VERSION}")
         subjects = np.frombuffer(wire.subjects, dtype="<u8")
-        return Examples(
+        examples = Examples(
             wire.topic,
             wire.partition,
             wire.watermark,
@@ -130,3 +131,19 @@ def unpack(record: bytes) -> Examples:
         )
     except (msgspec.DecodeError, ValueError) as error:
         raise UnreadableExamples(f"not an examples record: {error}") from error
+    if not _consistent(examples):
+        raise UnreadableExamples("an examples record whose columns do not belong together")
+    return examples
+
+
+def _consistent(examples: Examples) -> bool:
+    """Whether the columns have the lengths that the entries say, and the share and all vectors are numbers to count with."""
+    asked, candidates = examples.asked, len(examples.subjects)
+    return (
+        int(asked["candidates"].sum(dtype=np.int64)) == candidates == len(examples.ranks)
+        and examples.vectors.shape[1] == candidates
+        and bool((asked["viewed"] <= asked["touched"]).all() and (asked["touched"] <= asked["candidates"]).all())
+        and int(examples.outcomes["recent"].sum(dtype=np.int64)) == len(examples.recent)
+        and 0 < examples.share <= 1
+        and bool(np.isfinite(examples.vectors).all())
+    )

@@ -1,11 +1,16 @@
 """Where a subject stands on a journey: declared in the catalogue, or learned from what customers wanted next."""
 
+from typing import Final
+
 import numpy as np
 
 from intents.catalog import Catalogue
 from intents.intent import JourneyStep
 from intents.model import Model
 from intents.subjects import Names, subject_hash
+
+MIN_LIFT: Final = 2.0
+"""A learned next subject is told only if it follows this much oftener than it is wanted anyway."""
 
 
 class Journeys:
@@ -36,7 +41,8 @@ class Journeys:
             after = journey.stages[index + 1] if index + 1 < len(journey.stages) else None
             share = float(shares[0][targets[0] == np.uint64(subject_hash(after))].sum()) if after else 0.0
             return JourneyStep(journey.name, index + 1, after, round(share, 4) if share else None)
-        best = int(shares[0].argmax())
-        if not shares[0, best]:
+        told = shares[0] * (shares[0] >= MIN_LIFT * self._model.tables.popularity(targets[0]))
+        best = int(told.argmax())
+        if not told[best]:
             return JourneyStep(None, None, None)
-        return JourneyStep(None, None, self.name(int(targets[0, best])), round(float(shares[0, best]), 4))
+        return JourneyStep(None, None, self.name(int(targets[0, best])), round(float(told[best]), 4))

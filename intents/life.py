@@ -78,6 +78,10 @@ class Life:
     variant: str
     changes: list[Change] = field(default_factory=list)
     unslotted: int = 0
+    _opened: I64 = field(init=False)  # (n, SLOTS) event of the batch that opened the slot, -1: before the batch
+
+    def __post_init__(self) -> None:
+        self._opened = np.full(self.states.slots.shape, -1, dtype=np.int64)
 
     def act(self, events: I64, ask: I64, candidates: Candidates, confidence: I64) -> None:
         """Live through `events` (n,) in order of arrival: ask[i] is the ask of event i, -1 if it is an outcome.
@@ -98,6 +102,7 @@ class Life:
         for k in range(int(counts.max(initial=0))):
             now = order[begins[counts > k] + k]
             self.expire(rows[now], self.batch.watermark[events[now]], self.batch.part[events[now]])
+            self._cool(rows[now], self.batch.watermark[events[now]])
             ends = now[ask[now] < 0]
             if len(ends):
                 self._outcomes(rows[ends], events[ends])
@@ -106,7 +111,11 @@ class Life:
                 self._asks(rows[asks], events[asks], ask[asks], candidates, confidence)
 
     def expire(self, rows: I64, watermark: I64, part: I64) -> None:
-        """Fire the deadlines of state `rows` (m,) that are before `watermark` (m,): open intents expire, cool-downs end."""
+        """Fire the deadlines of state `rows` (m,) that are before `watermark` (m,): open intents expire.
+
+        Each fires before the first event with a greater watermark that follows the one which opened the intent; if that
+        comes in a later chunk, so does the firing.
+        """
         slots = self.states.slots
         held = slots["subject"][rows] != 0
         due = held & (slots["open"][rows] == 1) & (slots["expires_at"][rows] < watermark[:, None])
@@ -115,13 +124,24 @@ class Life:
             d = int(slots["expires_at"][row, s])
             low, high = self.batch.starts[where], self.batch.starts[where + 1]
             event = int(low + np.searchsorted(self.batch.watermark[low:high], d, "right"))
+            opened = int(self._opened[row, s])
+            if opened >= 0 and max(event, opened + 1) >= high:
+                continue
+            event = max(event, opened + 1)
             change = self._change(row, int(s), "expired", where, event, d)
             change.deadline = True
             change.order = change.subject
             self.changes.append(change)
             slots["open"][row, s] = 0
-        cooled = held & (slots["open"][rows] == 0) & (slots["cool_until"][rows] < watermark[:, None])
-        i, s = np.nonzero(cooled)
+            if slots["cool_until"][row, s] <= d:
+                self._free(rows[i : i + 1], np.array([s]))
+
+    def _cool(self, rows: I64, watermark: I64) -> None:
+        """Free the slots of state `rows` (m,) whose cool-down ended before `watermark` (m,), at the customer's own event only:
+        what a state holds must not tell where a chunk ended."""
+        slots = self.states.slots
+        cooling = (slots["subject"][rows] != 0) & (slots["open"][rows] == 0)
+        i, s = np.nonzero(cooling & (slots["cool_until"][rows] < watermark[:, None]))
         self._free(rows[i], s)
 
     def forget(self, rows: I64, events: I64) -> None:
@@ -150,8 +170,8 @@ class Life:
                 self._source(change, event)
                 change.order = j
                 self.changes.append(change)
-            overdue_i, overdue_s = np.nonzero(after & is_open & ~fulfilled)
-            slots["cool_until"][rows[overdue_i], overdue_s] = time[overdue_i, 0]
+            overdue = np.nonzero(after & is_open & ~fulfilled)  # its deadline has not fired yet: no cool-down after it
+            slots["cool_until"][rows[overdue[0]], overdue[1]] = slots["detected_at"][rows[overdue[0]], overdue[1]]
             i, s = np.nonzero(fulfilled | (after & ~is_open))
             self._free(rows[i], s)
 
@@ -204,6 +224,7 @@ class Life:
         slots["expires_at"][row, s] = at + self.rules.horizon_ms
         slots["cool_until"][row, s] = at + self.rules.cooldown_ms
         slots["open"][row, s] = 1
+        self._opened[row, s] = event
         uuid = intent_uuid(self.namespace, self.variant, customer, f"{subject:016x}", at, self.batch.event_ids[event])
         slots["intent_id"][row, s] = np.void(uuid.bytes)
 

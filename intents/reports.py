@@ -9,7 +9,7 @@ import numpy as np
 
 from features.events import Batch
 from features.kinds import KINDS
-from features.bundle import F32
+from features.bundle import F32, NEVER_RANK
 from features.log import Bool, Entries, I64, U64, expand
 from intents.detect import Scored, Setup
 from intents.examples import ASKED, OUTCOME, RECENT, Examples
@@ -62,17 +62,20 @@ class Reporter:
         if scored is None or change.candidate < 0:
             return []
         place = slice(change.candidate, change.candidate + 1)
-        spoke = self.model.contributions(scored.columns[:, place])[:, 0]
-        found = []
-        for column, feature in enumerate(self.setup.bundle.features):
-            number = round(float(np.expm1(scored.vectors[column, change.candidate]))) if feature.words else 0
-            if number > 0 and spoke[column] > 0:
-                found.append((-float(spoke[column]), column, number))
         features = self.setup.bundle.features
-        said = [Evidence(features[c].name, n, features[c].words.format(n)) for _, c, n in sorted(found)[:MAX_EVIDENCE]]
-        return said or [
-            Evidence("foreseen" if scored.candidates.rank[change.candidate] >= 64 else "recency", 1, "often next")
-        ]
+        spoke = self.model.contributions(scored.columns[:, place])[: len(features), 0]
+        said: dict[tuple[str, ...], Evidence] = {}
+        for column in np.argsort(-spoke, kind="stable").tolist():
+            feature = features[column]
+            number = round(float(np.expm1(scored.vectors[column, change.candidate]))) if feature.words else 0
+            group = (feature.of.what, *feature.of.kinds)  # one window of each is enough for people
+            if number > 0 and spoke[column] > 0 and group not in said:
+                text = feature.words.format(n=number, s="" if number == 1 else "s")
+                said[group] = Evidence(feature.name, number, text)
+        if not said:
+            foreseen = scored.candidates.rank[change.candidate] >= NEVER_RANK
+            return [Evidence("foreseen", 1, "often next")] if foreseen else [Evidence("recency", 1, "looked at last")]
+        return list(said.values())[:MAX_EVIDENCE]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ with two hashes, which must not happen, the lowest hash wins and an alarm is rai
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
@@ -221,4 +222,5 @@ class ModelStore:
     def prune(self, keep: int) -> None:
         """Delete all but the newest `keep` snapshots."""
         for name in self.names()[:-keep]:
-            self._fs.rm_file(f"{self._folder}/{name}")
+            with suppress(FileNotFoundError):  # another trainer was quicker
+                self._fs.rm_file(f"{self._folder}/{name}")

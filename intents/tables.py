@@ -113,6 +113,12 @@ class Tables:
         share = np.where(nexts >= 0, self.successor_counts[:, row].T / total, 0.0)
         return np.where(nexts >= 0, self.subjects.keys[nexts], np.uint64(0)), share
 
+    def popularity(self, subjects: U64) -> F64:
+        """Each subject's share of all views and outcomes (n,)."""
+        row = self.lookup(subjects)
+        mine = np.where(row >= 0, self.totals[0, row] + self.totals[1, row], 0.0)
+        return mine / max(self.views + self.outcomes, 1.0)
+
     def rank_rates(self) -> F64:
         """Smoothed outcome rate by recency rank (RANKS,), made non-increasing: what is said before the model is ready."""
         rates = (self.ranks[1] + 0.1) / (self.ranks[0] + 10.0)

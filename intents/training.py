@@ -68,6 +68,10 @@ class Checkpoint:
     base_reading: Reading
 
 
+def _view(subject: int, before: int, weight: float) -> _Update:
+    return lambda tables: tables.count_view(subject, before, weight)
+
+
 class Trainer:
     """Learns one model from one examples partition; not thread-safe, one owner."""
 
@@ -94,6 +98,7 @@ class Trainer:
         self._outcomes: dict[Source, dict[tuple[int, int], list[int]]] = defaultdict(dict)
         self._recent_outcomes: dict[Source, deque[tuple[int, int, int]]] = defaultdict(deque)
         self._updates: deque[tuple[int, _Update | Reading]] = deque()
+        self._due: deque[tuple[Question, Source]] = deque()
         self._number = 0
 
     @property
@@ -119,7 +124,7 @@ class Trainer:
 
     def _read_entries(self, offset: int, source: Source, examples: Examples) -> None:
         asked, outcomes = examples.asked, examples.outcomes
-        mark = self.reading.marks.get(source, (-1, -1))
+        before = mark = self.reading.marks.get(source, (-1, -1))
         starts = np.concatenate([[0], np.cumsum(asked["candidates"], dtype=np.int64)])
         places = np.concatenate([[0], np.cumsum(outcomes["recent"], dtype=np.int64)])
         entries = [
@@ -129,9 +134,9 @@ class Trainer:
             ((int(o), int(i)), 1, n) for n, (o, i) in enumerate(zip(outcomes["offset"], outcomes["index"], strict=True))
         ]
         for at, kind, n in sorted(entries):
-            if at <= mark:
+            if at <= before:
                 continue
-            mark = at
+            mark = at  # an outcome of several subjects has an entry for each
             if kind == 0:
                 self._ask(offset, source, examples, n, slice(int(starts[n]), int(starts[n + 1])))
             else:
@@ -158,9 +163,10 @@ class Trainer:
         again = offset < self._resolved.next  # read before a restart: if it was due then, it is learned already
         if not (again and question.time + self.horizon_ms < self._resolved.watermarks.get(source, -1)):
             heappush(self._questions[source], question)
-        viewed = int(entry["subject"])
-        other = [int(subject) for subject in subjects[:touched] if subject != viewed]
-        self._update(offset, lambda tables: tables.count_view(viewed, other[0] if other else 0, weight))
+        viewed = subjects[: int(entry["viewed"])].tolist()  # touched last, so the first of the candidates
+        others = subjects[len(viewed) : touched].tolist()
+        for subject in viewed:
+            self._update(offset, _view(subject, others[0] if others else 0, weight))
 
     def _outcome(self, offset: int, source: Source, entry: np.void, recent: U64) -> None:
         subject, customer, time = int(entry["subject"]), int(entry["customer"]), int(entry["time"])
@@ -179,14 +185,18 @@ class Trainer:
         return sum(1 for _ in self.resolving())
 
     def resolving(self) -> Iterator[None]:
-        """As `resolve`, pausing after each question, so that an event loop can breathe; run it to its end."""
+        """As `resolve`, pausing after each question, so that an event loop can breathe; run it to its end.
+
+        A checkpoint made in a pause learns the rest first.
+        """
         due: list[tuple[Question, Source]] = []
         for source, questions in self._questions.items():
             watermark = self.reading.watermarks.get(source, -1)
             while questions and questions[0].time + self.horizon_ms < watermark:
                 due.append((heappop(questions), source))
-        due.sort()
-        for question, source in due:
+        self._due.extend(sorted(due))
+        while self._due:
+            question, source = self._due.popleft()
             self._learn(question, self._outcomes[source])
             yield
         for source in self._recent_outcomes:
@@ -218,7 +228,13 @@ class Trainer:
                 del outcomes[customer, subject]
 
     def checkpoint(self) -> Checkpoint:
-        """The model now, and all it takes to go on from here; independent of what is learned later."""
+        """The model now, and all it takes to go on from here; independent of what is learned later.
+
+        What is due is learned first: a trainer that goes on from here takes it for learned.
+        """
+        if not self.durable:
+            raise ValueError("only a durable trainer remembers what a checkpoint needs")
+        self.resolve()
         open_ = [question.offset for questions in self._questions.values() for question in questions]
         oldest = min(open_, default=self.reading.next)
         while self._updates and self._updates[0][0] < oldest:

@@ -182,9 +182,7 @@ def _replay(
     return seen
 
 
-def _send(
-    producer: Any, topic: str, batch: RecordingBatch, places: Any, due: Any, sent: int, now: float
-) -> int:
+def _send(producer: Any, topic: str, batch: RecordingBatch, places: Any, due: Any, sent: int, now: float) -> int:
     while sent < len(due) and due[sent] <= now:
         producer.send(topic, key=batch.keys[sent], value=batch.values[sent], partition=int(places[sent]))
         sent += 1

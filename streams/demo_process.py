@@ -17,7 +17,7 @@ def main(kind: str, path: Path) -> int:
         from streams.worker import run
     else:
         from streams.train import run
-    return run(settings, mock_broker=True)
+    return run(settings)
 
 
 if __name__ == "__main__":

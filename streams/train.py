@@ -30,6 +30,7 @@ class Training:
     every_s: float
     saved_at: float = field(default_factory=time.monotonic)
     saved: int = -1
+    _saving: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def work(self, chunk: RecordChunk) -> None:
         """Read a chunk's records in order, learning what is due after each."""
@@ -43,18 +44,21 @@ class Training:
                 if time.monotonic() - breath > _BREATHE_S:
                     await asyncio.sleep(0)
                     breath = time.monotonic()
-        if time.monotonic() - self.saved_at > self.every_s:
-            await self.save()
+        await self.save(least_s=self.every_s)
 
-    async def save(self) -> None:
-        """Save a snapshot, if anything was read since the last one."""
-        if self.trainer.position > max(self.saved, 0):
-            content = encode(self.trainer.checkpoint())
-            name = await asyncio.to_thread(self.store.save, content, self.trainer.position)
-            await asyncio.to_thread(self.store.prune, KEEP)
-            self.saved = self.trainer.position
-            _log.info("saved %s: %s", name, self.trainer.progress)
-        self.saved_at = time.monotonic()
+    async def save(self, *, least_s: float = 0.0) -> None:
+        """Save a snapshot, if anything was read since the last one and that is at least `least_s` ago."""
+        async with self._saving:
+            if time.monotonic() - self.saved_at < least_s:
+                return
+            position = self.trainer.position
+            if position > max(self.saved, 0):
+                content = encode(self.trainer.checkpoint())
+                name = await asyncio.to_thread(self.store.save, content, position)
+                await asyncio.to_thread(self.store.prune, KEEP)
+                self.saved = position
+                _log.info("saved %s: %s", name, self.trainer.progress)
+            self.saved_at = time.monotonic()
 
 
 def resume(store: ModelStore, horizon_ms: int) -> Trainer:
@@ -67,7 +71,7 @@ def resume(store: ModelStore, horizon_ms: int) -> Trainer:
     return Trainer(CORE, horizon_ms)
 
 
-def make_trainer(settings: Settings, *, mock_broker: bool = False) -> ChunkApp:
+def make_trainer(settings: Settings) -> ChunkApp:
     """The app of a trainer."""
     store = ModelStore(settings.model_store)
     training = Training(resume(store, settings.horizon_s * 1000), store, settings.snapshot_s)
@@ -76,9 +80,7 @@ def make_trainer(settings: Settings, *, mock_broker: bool = False) -> ChunkApp:
         training.trainer = await asyncio.to_thread(resume, store, settings.horizon_s * 1000)
         return {tp: training.trainer.position for tp in partitions if tp.partition == 0}
 
-    app = chunk_app(
-        f"{settings.group}.train", broker=settings.broker, start_positions=positions, idempotent=not mock_broker
-    )
+    app = chunk_app(f"{settings.group}.train", broker=settings.broker, start_positions=positions)
 
     @app.agent(app.topic(settings.examples), name="micro_intents.train")
     async def train(stream: StreamT[RecordChunk]) -> None:
@@ -88,12 +90,11 @@ def make_trainer(settings: Settings, *, mock_broker: bool = False) -> ChunkApp:
 
     @app.timer(settings.snapshot_s, name="micro_intents.snapshot")
     async def snapshot() -> None:
-        if time.monotonic() - training.saved_at > settings.snapshot_s:
-            await training.save()
+        await training.save(least_s=settings.snapshot_s)
 
     return app
 
 
-def run(settings: Settings, *, mock_broker: bool = False) -> int:
+def run(settings: Settings) -> int:
     """Run a trainer until SIGTERM or SIGINT; returns the exit code (75: start it again)."""
-    return run_worker(make_trainer(settings, mock_broker=mock_broker))
+    return run_worker(make_trainer(settings))

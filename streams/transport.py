@@ -105,7 +105,6 @@ def chunk_app(
     commit_interval_s: float = 1.0,
     session_timeout_s: float = 10.0,
     instance_id: str | None = None,
-    idempotent: bool = True,
     on_assigned: PartitionsChanged | None = None,
     on_revoked: PartitionsChanged | None = None,
 ) -> ChunkApp:
@@ -149,7 +148,7 @@ def chunk_app(
         Schema=ChunkSchema,
         Stream=ChunkStream,
     )
-    app.transport = ChunkTransport(app, start_positions, max_records, idempotent)
+    app.transport = ChunkTransport(app, start_positions, max_records)
     for changed, call in ((app.on_partitions_assigned, on_assigned), (app.on_partitions_revoked, on_revoked)):
         if call is not None:
             changed.connect(_told(call))

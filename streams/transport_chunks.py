@@ -256,13 +256,10 @@ class ChunkTransport(driver.Transport):
     Consumer = ChunkConsumer
     Producer = ChunkProducer
 
-    def __init__(
-        self, app: faust.App, start_positions: StartPositions | None, max_records: int, idempotent: bool
-    ) -> None:
+    def __init__(self, app: faust.App, start_positions: StartPositions | None, max_records: int) -> None:
         super().__init__(app.conf.broker, app)
         self.start_positions = start_positions
         self.max_records = max_records
-        self.idempotent = idempotent
 
 
 class ChunkSchema(faust.Schema[None, RecordChunk]):

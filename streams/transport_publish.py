@@ -27,11 +27,11 @@ class PublishAgain(Exception):
 
 
 class ChunkProducer(driver.Producer):
-    """The aiokafka driver's producer, idempotent unless its transport says otherwise."""
+    """The aiokafka driver's producer, idempotent."""
 
     def _settings_extra(self) -> Mapping[str, Any]:
         # Faust asks for this only within transactions.
-        return {"acks": "all", "enable_idempotence": bool(getattr(self.transport, "idempotent", True))}
+        return {"acks": "all", "enable_idempotence": True}
 
     async def publish(self, records: Sequence[Record], timeout_s: float = PUBLISH_TIMEOUT_S) -> None:
         """Send all records and wait for all acknowledgements; raises PublishAgain, or a KafkaError that no retry mends.

@@ -198,8 +198,7 @@ async def lasting(call: Callable[[], Awaitable[_T]]) -> _T:
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
 
-def make_worker(settings: Settings, *, mock_broker: bool = False) -> ChunkApp:
-    """The app of a worker; `mock_broker` is for the embedded broker, which knows no idempotent producers."""
+def make_worker(settings: Settings) -> ChunkApp:
     store = RedisStore.from_url(settings.redis_url, timeout_s=settings.redis_timeout_s)
     catalogue = settings.load_catalogue()
     setup = Setup(CORE, catalogue, catalogue.names, rules=settings.rules, namespace=settings.namespace)
@@ -212,7 +211,7 @@ def make_worker(settings: Settings, *, mock_broker: bool = False) -> ChunkApp:
             found[tp] = cursor.position
         return found
 
-    app = chunk_app(settings.group, broker=settings.broker, start_positions=positions, idempotent=not mock_broker)
+    app = chunk_app(settings.group, broker=settings.broker, start_positions=positions)
     engine = Engine(
         store, setup, model, settings.lateness_s * 1000, settings.topics, hash_key=settings.hash_key.encode()
     )
@@ -243,6 +242,6 @@ def make_worker(settings: Settings, *, mock_broker: bool = False) -> ChunkApp:
     return app
 
 
-def run(settings: Settings, *, mock_broker: bool = False) -> int:
+def run(settings: Settings) -> int:
     """Run a worker until SIGTERM or SIGINT; returns the exit code (75: start it again)."""
-    return run_worker(make_worker(settings, mock_broker=mock_broker))
+    return run_worker(make_worker(settings))

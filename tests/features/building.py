@@ -15,7 +15,7 @@ from features.log import MORE, I64
 from features.pairs import Pairs
 from features.state import States, decode, encode
 from features.windows import Asks, View
-from tests.features.naive_log import Entry, Event
+from tests.features.naive_log import Entry, Event, NaiveLogs, Told
 
 LATENESS_MS: Final = 120_000
 HASH: Final = "0badcafe"
@@ -97,9 +97,12 @@ class Partition:
     done: int = 0
     cleared: list[tuple[str, int, bool]] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.blobs = self.blobs or [None] * len(self.customers)
+
     def work(self, events: Sequence[Event]) -> Iterator[Worked]:
         """Work one batch: each wave as it comes, then the ends of states, then the blobs."""
-        states = decode(self.customers, self.blobs or [None] * len(self.customers))
+        states = decode(self.customers, self.blobs)
         batch = batch_of(events, self.customers, self.watermark_ms)
 
         def clear(rows: I64, before: I64, forgotten: npt.NDArray[np.bool_]) -> None:
@@ -146,3 +149,47 @@ def plain(states: States, row: int = 0) -> list[Entry]:
         )
         for entry in states.logs.entries[low:high]
     ]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the fast side made of some asks, and for each ask what the oracle saw: its visible entries and its time."""
+
+    aggregates: Aggregates
+    seen: list[tuple[Sequence[Entry], int]]
+
+    @property
+    def view(self) -> View:
+        """The rows of the asks."""
+        return self.aggregates.view
+
+    def rows(self, ask: int) -> slice:
+        """The rows of one ask."""
+        return slice(int(self.view.first[ask]), int(self.view.end[ask]))
+
+    def pairs(self) -> Iterator[tuple[int, int, int]]:
+        """(pair, ask, subject) of every pair, and the spare pair with an unheard-of subject for every ask."""
+        pairs = self.aggregates.pairs
+        yield from zip(range(pairs.size), pairs.ask.tolist(), pairs.subject.tolist(), strict=True)
+        yield from ((pairs.size, ask, 4_711) for ask in range(len(self.seen)))
+
+
+def judged(events: Sequence[Event]) -> list[Told]:
+    """What the oracle says of each event of a partition."""
+    logs = NaiveLogs()
+    return [logs.apply(event, mark) for event, mark in zip(events, watermarks(events), strict=True)]
+
+
+def looks(events: Sequence[Event], size: int | None = None, every: int = 1) -> Iterator[Look]:
+    """Looks, wave by wave, just before and just after every event that is applied and whose number divides by `every`."""
+    told = judged(events)
+    partition = Partition(sorted({event.customer for event in events}))
+    size = size or max(len(events), 1)
+    for start in range(0, len(events), size):
+        for worked in partition.work(events[start : start + size]):
+            numbers = worked.numbers()
+            places = [p for p in np.flatnonzero(worked.wave.applied).tolist() if numbers[p] % every == 0]
+            if places:
+                aggregates = worked.aggregates(places * 2, [True] * len(places) + [False] * len(places))
+                mine = [(told[numbers[place]], events[numbers[place]].time) for place in places]
+                yield Look(aggregates, [(t.before, time) for t, time in mine] + [(t.after, time) for t, time in mine])

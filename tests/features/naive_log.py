@@ -109,17 +109,13 @@ class NaiveLog:
             for number, subject in enumerate(event.subjects or (0,))
         ]
         self.entries = earlier + mine + later
-        if self.folding:
+        while self.folding and len([entry for entry in self.entries if entry.raw]) > 64:
             self._fold(watermark)
         return Told("applied", late, tuple(earlier), tuple(earlier + mine))
 
     def _fold(self, watermark: int) -> None:
         raw = [entry for entry in self.entries if entry.raw]
-        old: list[Entry] = []
-        while len(raw) > 64:
-            old, raw = old + raw[:17], raw[17:]
-        if not old:
-            return
+        old, raw = raw[:17], raw[17:]
         self.forced += len([entry for entry in old if entry.time >= watermark])
         for entry in old:
             if entry.first:

@@ -13,7 +13,7 @@ START: Final = 19_700 * DAY + 22 * HOUR + 50 * 60_000
 CUSTOMERS: Final = ["anna", "ben", "chris"]
 CLOSE: Final = 5 << 20
 """With CLOSE + 1: two subjects that differ in their last bits only."""
-SUBJECTS: Final[list[tuple[int, ...]]] = [(7,), (CLOSE,), (CLOSE + 1, 7), (), (2**64 - 1,), (9, CLOSE, CLOSE + 1)]
+SUBJECTS: Final[list[tuple[int, ...]]] = [(7,), (CLOSE,), (CLOSE + 1, 7), (), (2**64 - 1,), (9, CLOSE, CLOSE + 1), tuple(range(100, 119))]
 KINDS: Final = ["view", "cart_add", "click", "purchase", "favorite", "impression", "search", "refund"]
 PAUSES: Final = [0, 1, 1_000, 20_000, 60_000, 30 * 60_000, 30 * 60_000 + 1, HOUR, 5 * HOUR, DAY]
 LONG: Final = [2 * DAY, 7 * DAY, 30 * DAY, 30 * DAY + 120_000, 30 * DAY + 120_001, 31 * DAY]
@@ -27,7 +27,7 @@ class Move:
     `turn` moves kind and subjects on from event to event; `fresh` gives each event a subject of its own.
     """
 
-    action: Literal["on", "late", "again", "forget"]
+    action: "Action"
     customer: int
     amount: int
     kind: int
@@ -37,29 +37,41 @@ class Move:
     fresh: bool
 
 
-def _moves(action: Literal["on", "late", "again", "forget"], amounts: list[int], repeats: list[int]) -> st.SearchStrategy[Move]:
+Action = Literal["on", "late", "again", "forget"]
+
+
+def _moves(action: Action, amounts: list[int], repeats: list[int], customers: int = len(CUSTOMERS)) -> st.SearchStrategy[Move]:
     return st.builds(
         Move,
         action=st.just(action),
-        customer=st.integers(0, len(CUSTOMERS) - 1),
+        customer=st.integers(0, customers - 1),
         amount=st.sampled_from(amounts),
         kind=st.integers(0, len(KINDS) - 1),
         subjects=st.integers(0, len(SUBJECTS) - 1),
         turn=st.integers(0, 3),
         repeat=st.sampled_from(repeats),
-        fresh=st.booleans(),
+        fresh=st.sampled_from([False, False, True]),
     )
 
 
-ON: Final = _moves("on", PAUSES, [1, 2, 5, 15])
-BURST: Final = _moves("on", PAUSES, [66, 90, 160])
-REST: Final = _moves("on", LONG, [1, 3])
-LATE: Final = _moves("late", BACK, [1, 1, 3])
-AGAIN: Final = _moves("again", [0, 1, 5, 40, 70, 120, 200], [1, 4])
-FORGET: Final = _moves("forget", [0, 0, 1, HOUR], [1])
+def _any(customers: int) -> st.SearchStrategy[Move]:
+    return st.one_of(
+        _moves("on", PAUSES, [1, 2, 5, 15], customers),
+        _moves("on", PAUSES, [1, 2, 5, 15], customers),
+        _moves("on", PAUSES, [66, 90, 160], customers),
+        _moves("on", LONG, [1, 3], customers),
+        _moves("late", BACK, [1, 3], customers),
+        _moves("again", [0, 1, 5, 40, 70, 120, 200], [1, 4], customers),
+        _moves("forget", [0, 0, 1, HOUR], [1], customers),
+    )
 
-ANY: Final = st.lists(st.one_of(ON, ON, BURST, LATE, REST, AGAIN, FORGET), min_size=1, max_size=12)
-"""Anything that can happen to a partition."""
+
+_BURST: Final = _moves("on", [1_000, 20_000, 60_000, HOUR], [90, 160], 1)
+ANY: Final = st.one_of(
+    st.lists(_any(len(CUSTOMERS)), min_size=1, max_size=12),
+    st.tuples(_BURST, st.lists(_any(1), max_size=8)).map(lambda both: [both[0], *both[1]]),
+)
+"""Anything that can happen to a partition; in every second case one customer is so busy that their log is folded."""
 
 
 def events_of(moves: Sequence[Move]) -> list[Event]:

@@ -74,9 +74,10 @@ def test_wrong_password(redis_url: str) -> None:
 def test_not_redis() -> None:
     """Something else at the address is told from a Redis that is down."""
 
-    async def answer(_: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+    async def answer(request: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         client.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        await client.drain()
+        await request.read()  # until the store hangs up
+        client.close()
 
     async def scene() -> str:
         async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
