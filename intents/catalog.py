@@ -49,7 +49,10 @@ class Catalogue:
     @staticmethod
     def load(path: Path) -> "Catalogue":
         """Read a TOML catalogue; raises CatalogueError naming the line of a mistake."""
-        return Catalogue.parse(path.read_text(encoding="utf-8"), str(path))
+        try:
+            return Catalogue.parse(path.read_text(encoding="utf-8"), str(path))
+        except UnicodeDecodeError as error:
+            raise CatalogueError(f"{path}: not UTF-8 text: {error}") from error
 
     @staticmethod
     def parse(text: str, source: str = "catalogue") -> "Catalogue":
@@ -59,8 +62,8 @@ class Catalogue:
         except tomllib.TOMLDecodeError as error:
             raise CatalogueError(f"{source}: {error}") from error
         where = _Lines(text, source)
-        for name in tables:
-            if name not in ("intent", "journey"):
+        for name, table in tables.items():
+            if name not in ("intent", "journey") or not isinstance(table, dict):
                 raise CatalogueError(where.say(name, f"[{name}] is neither [intent.NAME] nor [journey.NAME]"))
         rules = tuple(_rule(key, table, where) for key, table in tables.get("intent", {}).items())
         known = {rule.intent for rule in rules}
@@ -124,33 +127,44 @@ class _Lines:
 
     def say(self, table: str, message: str) -> str:
         """`message` with the source and line of `table`."""
-        pattern = re.compile(rf"\s*\[\s*{re.escape(table)}\s*[\].]|\s*{re.escape(table)}\s*=")
+        parts = r"\s*\.\s*".join(rf"[\"']?{re.escape(part)}[\"']?" for part in table.split(".", 1))
+        pattern = re.compile(rf"\s*\[*\s*{parts}\s*[\].=]")
         number = next((i for i, line in enumerate(self.lines, 1) if pattern.match(line)), 1)
         return f"{self.source}:{number}: {message}"
 
 
 def _strings(value: Any, table: str, name: str, where: _Lines) -> tuple[str, ...]:
     values = [value] if isinstance(value, str) else value
-    if not isinstance(values, list) or not all(isinstance(item, str) and item for item in values):
-        raise CatalogueError(where.say(table, f"{name} of [{table}] must be a string or a list of strings"))
+    if not isinstance(values, list) or not all(isinstance(item, str) and item.strip() for item in values):
+        raise CatalogueError(where.say(table, f"{name} of [{table}] must be a string or a list of strings, none empty"))
     return tuple(values)
+
+
+def _known(table: Any, name: str, fields: tuple[str, ...], where: _Lines) -> None:
+    if not isinstance(table, dict):
+        raise CatalogueError(where.say(name, f"[{name}] must be a table"))
+    unknown = set(table) - set(fields)
+    if unknown:
+        raise CatalogueError(where.say(name, f"[{name}] has {sorted(unknown)[0]!r}; known are {', '.join(fields)}"))
+    label = table.get("label", "-")
+    if not isinstance(label, str) or not label.strip():
+        raise CatalogueError(where.say(name, f"label of [{name}] must be a string, not empty"))
 
 
 def _rule(key: str, table: Any, where: _Lines) -> _Rule:
     name = f"intent.{key}"
-    unknown = set(table) - {"label", "category", "query"}
-    if unknown:
-        raise CatalogueError(where.say(name, f"[{name}] has {sorted(unknown)[0]!r}; known are label, category, query"))
+    _known(table, name, ("label", "category", "query"), where)
     globs = _strings(table.get("category", []), name, "category", where)
     queries = _strings(table.get("query", []), name, "query", where)
     if not globs and not queries:
         raise CatalogueError(where.say(name, f"[{name}] catches nothing: give it a category or a query"))
     pattern = re.compile("|".join(translate(glob) for glob in globs)) if globs else None
-    return _Rule(key, str(table.get("label", key)), pattern, tuple(frozenset(q.lower().split()) for q in queries))
+    return _Rule(key, table.get("label", key), pattern, tuple(frozenset(q.lower().split()) for q in queries))
 
 
 def _journey(key: str, table: Any, known: set[str], where: _Lines) -> Journey:
     name = f"journey.{key}"
+    _known(table, name, ("stages",), where)
     stages = _strings(table.get("stages", []), name, "stages", where)
     if len(stages) < 2:
         raise CatalogueError(where.say(name, f"[{name}] needs at least two stages"))

@@ -145,11 +145,16 @@ class Packer:
         views = piece[~self.asked.outcome[piece]]
         outcomes = piece[self.asked.outcome[piece]]
         _, place = expand(self.asked.start[views], self.asked.count[views])
+        first, after = self.batch.subject_offsets[self.asked.event], self.batch.subject_offsets[self.asked.event + 1]
+        owner, subject = expand(first[outcomes], (after - first)[outcomes])  # an entry for each subject
+        outcomes = outcomes[owner]
         recent = np.minimum(self.asked.touched[outcomes], RECENT)
         _, recent_place = expand(self.asked.start[outcomes], recent)
         asked, outcome = np.zeros(len(views), dtype=ASKED), np.zeros(len(outcomes), dtype=OUTCOME)
         self._fill(asked, views)
         self._fill(outcome, outcomes)
+        asked["subject"], outcome["subject"] = self.batch.subjects[first[views]], self.batch.subjects[subject]
+        asked["viewed"] = np.minimum((after - first)[views], self.asked.touched[views])
         asked["touched"], asked["candidates"] = self.asked.touched[views], self.asked.count[views]
         outcome["recent"] = recent
         chunk = self.batch.chunks[part]
@@ -176,4 +181,3 @@ class Packer:
         entries["customer"] = np.array(hashes, dtype=np.uint64)[inverse] if len(rows) else 0
         entries["time"], entries["offset"] = self.batch.time[events], self.batch.offset[events]
         entries["index"], entries["product"] = self.batch.index[events], self.batch.product[events]
-        entries["subject"] = self.batch.subjects[self.batch.subject_offsets[events]]

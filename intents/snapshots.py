@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
+from math import prod
 from typing import Any, Final
 
 import fsspec
@@ -18,7 +19,7 @@ import numpy as np
 from features.bundle import Bundle
 from intents.counts import KeyedRows
 from intents.model import Model, Weights
-from intents.tables import Tables
+from intents.tables import MODEL_FEATURES, RANKS, SUCCESSORS, Tables
 from intents.training import Checkpoint, Reading
 
 MAGIC: Final = b"MISNAP01"
@@ -94,20 +95,38 @@ def decode(content: bytes, bundle: Bundle) -> Checkpoint:
         size = int.from_bytes(content[8:16], "little")
         header = _header.decode(content[16 : 16 + size])
         arrays = _arrays(content, 16 + size, header.arrays)
-        checkpoint = _checkpoint(header, arrays, bundle, f"{header.reading.next}-{_hash(content)}")
-    except (msgspec.DecodeError, ValueError, KeyError, IndexError, OverflowError) as error:
+        _check_tables(arrays, header)
+        return _checkpoint(header, arrays, bundle, f"{header.reading.next}-{_hash(content)}")
+    except (msgspec.DecodeError, ValueError, KeyError) as error:
         raise UnusableSnapshot(f"a damaged snapshot: {error}") from error
-    if not checkpoint.model.weights.finite() or not all(np.isfinite(a).all() for a in arrays.values()):
+
+
+def _check_tables(arrays: dict[str, Any], header: _Header) -> None:
+    """Raise UnusableSnapshot for numbers that are not finite, and for tables whose shapes or rows do not belong together."""
+    numbers = [header.intercept, *header.sums]
+    if not np.isfinite(numbers).all() or not all(np.isfinite(array).all() for array in arrays.values()):
         raise UnusableSnapshot("a snapshot has a number that is not finite")
-    return checkpoint
+    features, whole = len(header.features), len(header.sums) == 4
+    whole &= all(arrays[name].shape == (features,) and (arrays[name] >= 0).all() for name in ("counts", "variances"))
+    whole &= all(arrays[name].shape == (features,) for name in ("means", "weights", "squares"))
+    for prefix in ("now.", "base."):
+        keys = [arrays[prefix + name] for name in ("subjects", "transitions")]
+        whole &= all(array.ndim == 1 and len(np.unique(array)) == len(array) for array in keys)
+        s, t = (array.size for array in keys)
+        for name, shape in zip(_TABLES, ((4, s), (2, t), (SUCCESSORS, s), (SUCCESSORS, s), (2, RANKS)), strict=True):
+            whole &= arrays[prefix + name].shape == shape
+        nexts = arrays[prefix + "successors"]
+        whole &= bool(((nexts >= -1) & (nexts < s) & (nexts == np.floor(nexts))).all())
+    if not whole:
+        raise UnusableSnapshot("a damaged snapshot: its tables do not belong together")
 
 
 def _checkpoint(header: _Header, arrays: dict[str, Any], bundle: Bundle, version: str) -> Checkpoint:
     if header.bundle_hash != bundle.hash:
         raise UnusableSnapshot(f"a snapshot is of bundle {header.bundle} {header.bundle_hash}, not {bundle.hash}")
+    if tuple(header.features) != bundle.names + MODEL_FEATURES:
+        raise UnusableSnapshot("a snapshot has other features than its bundle")
     weights = Weights(*(arrays[name] for name in _WEIGHTS), intercept=header.intercept, steps=header.steps)
-    if any(len(arrays[name]) != len(header.features) for name in _WEIGHTS):
-        raise UnusableSnapshot("a damaged snapshot: a weight for each feature is missing")
     model = Model(
         bundle,
         weights,
@@ -125,8 +144,10 @@ def _checkpoint(header: _Header, arrays: dict[str, Any], bundle: Bundle, version
 def _arrays(content: bytes, at: int, declared: Iterable[tuple[str, str, list[int]]]) -> dict[str, Any]:
     arrays = {}
     for name, dtype, shape in declared:
-        count = int(np.prod(shape, dtype=object))
-        if count < 0 or at + 8 * count > len(content):
+        count = prod(shape)
+        if dtype != ("<u8" if name.endswith(("subjects", "transitions")) else "<f8"):
+            raise UnusableSnapshot(f"a damaged snapshot: {name} is of type {dtype}")
+        if min(shape, default=0) < 0 or at + 8 * count > len(content):
             raise UnusableSnapshot("a snapshot is cut short")
         arrays[name] = np.frombuffer(content, _DTYPES[dtype], count, at).reshape(shape)
         at += 8 * count
@@ -209,9 +230,9 @@ class ModelStore:
 
     def names(self) -> list[str]:
         """Names of all snapshots, oldest first."""
+        self._fs.invalidate_cache()
         if not self._fs.isdir(self._folder):
             return []
-        self._fs.invalidate_cache()
         found = (path.rsplit("/", 1)[-1] for path in self._fs.ls(self._folder, detail=False))
         return sorted(name for name in found if name.endswith(_SUFFIX))
 

@@ -13,6 +13,8 @@ from sinks.records import Record
 TYPE: Final = "micro_intents.intent.{}"
 CUT_BYTES: Final = 900_000
 """A dead letter keeps this much of a record; more is cut, with its length and SHA-256."""
+CUT_KEY_BYTES: Final = 10_000
+"""And this much of its key, so that what is left can be published."""
 
 
 def intent_record(intent: Intent, value: bytes, topic: str, watermark_ms: int) -> Record:
@@ -47,6 +49,9 @@ def dead_letter(
     ]
     if len(body) > CUT_BYTES:
         headers += [("length", str(len(body)).encode()), ("sha256", sha256(body).hexdigest().encode())]
+    if key is not None and len(key) > CUT_KEY_BYTES:
+        headers += [("key_length", str(len(key)).encode()), ("key_sha256", sha256(key).hexdigest().encode())]
+        key = key[:CUT_KEY_BYTES]
     return Record(topic, None, key, body[:CUT_BYTES], headers)
 
 

@@ -6,6 +6,7 @@ then hand out the records to publish. Who calls publishes them before that parti
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
@@ -21,8 +22,8 @@ from intents.subjects import as_key
 from sinks.events import examples_record, intent_json, intent_record
 from sinks.records import Record, pack_outbox, unpack_outbox
 
-MAX_CUSTOMERS = 1_000
-"""Customers that one commit may touch."""
+MAX_CUSTOMERS: Final = 1_000
+"""Customers that one commit may touch, by default."""
 
 
 class LostPartition(Exception):
@@ -99,6 +100,7 @@ class Engine:
     topics: Topics = field(default_factory=Topics)
     hash_key: bytes = b"micro-intents"
     with_examples: bool = True
+    max_customers: int = MAX_CUSTOMERS  # of one commit, at least 2
 
     async def claim(self, key: PartitionKey, token: str) -> Partition:
         """Claim a partition; its outbox must be published before the first step."""
@@ -109,26 +111,28 @@ class Engine:
         return Partition(key, claimed.cursor, known, unpack_outbox(claimed.outbox))
 
     async def cut(self, partition: Partition, chunk: Chunk) -> tuple[Piece, Chunk | None]:
-        """The first piece of a chunk that fits into one commit (MAX_CUSTOMERS touched or due), and the rest.
+        """The first piece of a chunk that fits into one commit (`max_customers` touched or due), and the rest.
 
         A larger burst of deadlines goes first, in pieces without events.
         """
         if not len(chunk):
             return Piece(partition, chunk, []), None
         marks = chunk.watermarks(partition.watermark_ms, self.lateness_ms)
-        due = await self.store.due(partition.key, int(marks[0]), MAX_CUSTOMERS + 1)
-        if len(due) > MAX_CUSTOMERS:
-            customer, at = due[MAX_CUSTOMERS]
-            names = [name for name, _ in due[:MAX_CUSTOMERS]]
+        most = self.max_customers
+        due = await self.store.due(partition.key, int(marks[0]), most)
+        if len(due) == most:  # with the first record's customer it could be one too many
+            customer, at = due[-1]
+            names = [name for name, _ in due[:-1]]
             return Piece(
                 partition, chunk.part(0, 0, chunk.start, chunk.start), names, Bound(at, customer.encode())
             ), chunk
         size = len(chunk)
         while True:
-            due = await self.store.due(partition.key, int(marks[size - 1]), MAX_CUSTOMERS + 1)
+            due = await self.store.due(partition.key, int(marks[size - 1]), most + 1)
             customers = list(dict.fromkeys([*chunk.customers[:size], *(name for name, _ in due)]))
             smaller = int(np.searchsorted(chunk.offset, chunk.offset[size // 2], "left"))
-            if len(customers) <= MAX_CUSTOMERS or not smaller:
+            smaller = smaller or int(np.searchsorted(chunk.offset, chunk.offset[0], "right"))
+            if len(customers) <= most or smaller == size:
                 break
             size = smaller
         if size == len(chunk):
@@ -141,10 +145,10 @@ class Engine:
         """A piece without events that moves a quiet partition's watermark, as far as one commit can take the deadlines."""
         at = partition.cursor.position
         nothing = Chunk.empty(partition.key.topic, partition.key.partition, at, at)
-        due = await self.store.due(partition.key, watermark_ms, MAX_CUSTOMERS + 1)
-        names = [name for name, _ in due[:MAX_CUSTOMERS]]
-        if len(due) > MAX_CUSTOMERS:
-            customer, first = due[MAX_CUSTOMERS]
+        due = await self.store.due(partition.key, watermark_ms, self.max_customers + 1)
+        names = [name for name, _ in due[: self.max_customers]]
+        if len(due) > self.max_customers:
+            customer, first = due[self.max_customers]
             return Piece(partition, nothing, names, Bound(first, customer.encode()))
         return Piece(partition, nothing, names, advance_ms=watermark_ms)
 

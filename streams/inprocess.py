@@ -43,8 +43,8 @@ class _Lane:
 
     partition: Partition
     lines: I64 = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    waiting: list[Chunk] = field(default_factory=list)
     mark: int = -1
+    records: Records | None = None  # of the batch at work
 
 
 class InProcess:
@@ -114,14 +114,17 @@ class InProcess:
             np.arange(start, start + len(places)),
             np.full(len(places), -1, dtype=np.int64),
         )
+        lane.records = records
         chunk, refusals = self._decoder.decode(records)
-        for refusal in refusals:
-            key, value = records.keys[refusal.offset - start], records.values[refusal.offset - start]
-            output.dead.append(self._dead(number, refusal.offset, refusal.reason, key, value))
+        output.dead += [self._dead(lane, refusal.offset, refusal.reason) for refusal in refusals]
         return chunk
 
-    def _dead(self, number: int, offset: int, reason: str, key: bytes | None, value: bytes | None) -> Record:
-        return dead_letter(self.engine.topics.dead_letter, self.topic, number, offset, reason, key, value)
+    def _dead(self, lane: _Lane, offset: int, reason: str) -> Record:
+        records = lane.records
+        assert records is not None  # an offset is one of the batch at work
+        key, value = records.keys[offset - records.start], records.values[offset - records.start]
+        topic = self.engine.topics.dead_letter
+        return dead_letter(topic, self.topic, records.partition, offset, reason, key, value)
 
     def _moments(self, chunks: list[Chunk]) -> list[int]:
         """Lines of the file before which to learn: the first record whose watermark reaches the next boundary."""
@@ -164,7 +167,7 @@ class InProcess:
             for number, (piece, commit) in enumerate(zip(pieces, commits, strict=True)):
                 await self.engine.commit(piece, commit)
                 output.events += len(piece.chunk)
-                self._collect(todo[number][0], step, number, intents, output)
+                self._collect(*todo[number], step, number, intents, output)
             if self.engine.setup.rank_outcomes:
                 self._score([lane for lane, _ in todo], step, scores)
             todo = [(lane, rest) for (lane, _), (_, rest) in zip(todo, cut, strict=True) if rest is not None]
@@ -172,20 +175,26 @@ class InProcess:
         output.scores += [line for _, _, line in sorted(scores, key=lambda item: item[:2])]
 
     def _collect(
-        self, lane: _Lane, step: Step, number: int, intents: list[tuple[int, Intent, bytes]], output: Output
+        self,
+        lane: _Lane,
+        chunk: Chunk,
+        step: Step,
+        number: int,
+        intents: list[tuple[int, Intent, bytes]],
+        output: Output,
     ) -> None:
         changes = [change for change, _ in step.detected.changes if change.part == number]
-        last = int(step.pieces[number].chunk.start)
+        ahead = int(chunk.offset[0]) if len(chunk) else chunk.start  # deadlines of a piece without events fire before it
         for change, intent, record in zip(changes, step.intents[number], step.records[number], strict=False):
             inside = change.event < step.batch.starts[number + 1]
-            offset = int(step.batch.offset[change.event]) if inside else last
+            offset = int(step.batch.offset[change.event]) if inside else ahead
             intents.append((int(lane.lines[offset]), intent, record.value))
         for record in step.records[number][len(changes) :]:
             assert self.trainer is not None  # examples are made for a trainer only
             self.trainer.read(self._examples, record.value)
             self._examples += 1
         for offset in step.unverifiable(number):
-            output.dead.append(self._dead(number, offset, "unverifiable_late", None, None))
+            output.dead.append(self._dead(lane, offset, "unverifiable_late"))
 
     def _score(self, lanes: list[_Lane], step: Step, scores: list[tuple[int, int, bytes]]) -> None:
         model = self.engine.model

@@ -43,8 +43,8 @@ __all__ = [
 STOP_TIMEOUT_S: Final = 4.0
 """How long a clean stop may take; after it the process ends as in a crash, which loses nothing."""
 
-QUEUED_CHUNKS: Final = 8
-"""Chunks waiting for the agent; a full queue stops the fetching. With a fetch in hand this bounds the memory."""
+QUEUED_CHUNKS: Final = 2
+"""Chunks waiting for the agent: a full queue stops the fetching, which bounds the memory; more only adds latency."""
 
 PARTITION_FETCH_BYTES: Final = 1 << 20
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from itertools import chain, compress
 from operator import attrgetter
 from typing import Annotated, Any, Final, Literal
@@ -21,7 +21,9 @@ from intents.subjects import event_hash, product_hash
 Text = Annotated[str, Meta(max_length=256)]
 Words = Annotated[str, Meta(max_length=1024)]
 Id = Annotated[str, Meta(min_length=1, max_length=256)]
-Instant = Annotated[int, Meta(ge=0, le=253_402_300_799_999)] | Annotated[datetime, Meta(tz=True)]
+MAX_TIME_MS: Final = 2**43 - 1
+"""Latest time, in the year 2248: logs are sorted by customer and time packed into one number (`features/log.py`)."""
+Instant = Annotated[int, Meta(ge=0, le=MAX_TIME_MS)] | Annotated[datetime, Meta(tz=True)]
 Kind = Literal[
     "impression",
     "click",
@@ -44,6 +46,8 @@ Kind = Literal[
 MAX_RECORD_BYTES: Final = 1_000_000
 MAX_AHEAD_MS: Final = 86_400_000
 MAX_ITEMS: Final = 1_000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -222,6 +226,8 @@ class Decoder:
             for i, (key, customer) in enumerate(zip(keys, customers, strict=True)):
                 if key != customer.encode():
                     refused[int(offsets[i])] = f"key {(key or b'')[:64]!r} is not the customer_id {customer[:64]!r}"
+        for i in np.flatnonzero((time < 0) | (time > MAX_TIME_MS)).tolist():
+            refused[int(offsets[i])] = f"time {time[i]} is before 1970 or after 2248"
         stamp = records.timestamps[place]
         for i in np.flatnonzero((stamp >= 0) & (time > stamp + MAX_AHEAD_MS)).tolist():
             refused[int(offsets[i])] = f"time {time[i]} is more than a day after the broker's {stamp[i]}"
@@ -268,7 +274,7 @@ def _milliseconds(times: Sequence[int | datetime]) -> I64:
     try:
         return np.fromiter(times, dtype=np.int64, count=len(times))
     except TypeError:
-        ms = [t if isinstance(t, int) else round(t.timestamp() * 1000) for t in times]
+        ms = [t if isinstance(t, int) else (t - _EPOCH) // _MILLISECOND for t in times]
         return np.array(ms, dtype=np.int64)
 
 

@@ -79,12 +79,16 @@ class Worked:
         place, ahead = np.array(places, dtype=np.int64), np.array(before, dtype=bool)
         event = self.wave.events[place]
         stop = np.where(ahead, self.wave.first[place], self.wave.stop[place])
-        return aggregates_of(self.states, self.batch, event, stop, np.where(ahead, event - 1, event))
+        asks = Asks(self.batch.customer[event], self.batch.time[event], stop, np.where(ahead, event - 1, event))
+        return Aggregates(Pairs(View(asks, self.states.logs)))
 
 
-def aggregates_of(states: States, batch: Batch, event: I64, stop: I64, arrival: I64) -> Aggregates:
-    """Aggregates asked at `event` (a,), of the rows before `stop` (a,) that arrived up to `arrival` (a,)."""
-    return Aggregates(Pairs(View(Asks(batch.customer[event], batch.time[event], stop, arrival), states.logs)))
+def asked(states: States, *times: int, row: int = 0) -> Aggregates:
+    """Aggregates of one customer asked at any `times`, of the entries up to then."""
+    low, high = states.logs.offsets[row : row + 2].tolist()
+    stop = low + np.searchsorted(states.logs.entries["time"][low:high], times, "right")
+    customer, arrival = np.full(len(times), row), np.full(len(times), np.iinfo(np.int64).max)
+    return Aggregates(Pairs(View(Asks(customer, np.array(times, dtype=np.int64), stop, arrival), states.logs)))
 
 
 @dataclass

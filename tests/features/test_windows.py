@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.bundle import Aggregates
+from features.state import States
 from features.windows import Window
-from tests.features.building import Look, Partition, aggregates_of, looks
+from tests.features.building import Look, Partition, asked, looks, plain
 from tests.features.naive_log import DAY, HOUR, Entry, Event
 from tests.features.naive_moves import ANY, START, Move, events_of
 from tests.features.naive_windows import pace, partial, within
@@ -45,3 +45,186 @@ def test_windows_as_the_oracle_says(moves: list[Move], size: int | None, every: 
             assert windows_of(look, word) == [keys(within(word, entries, t)) for entries, t in look.seen], word
             flags = look.view.partial(Window.parse(word)).tolist()
             assert flags == [partial(word, entries, t) for entries, t in look.seen], word
+
+
+def log_of(*times: int, kinds: Sequence[str] = ("view",)) -> States:
+    """A customer's log of events at START + `times`, of `kinds` in turn."""
+    partition = Partition(["anna"])
+    partition.run([Event("anna", kinds[i % len(kinds)], START + at, i + 1, (7,)) for i, at in enumerate(times)])
+    return partition.state("anna")
+
+
+def found(word: str, states: States, at: int) -> list[int]:
+    """Times, from START, of the entries in a window that ends at START + `at`."""
+    view = asked(states, START + at).view
+    rows = view.within(Window.parse(word))
+    times: list[int] = (view.logs.entries["time"][view.entry[rows]] - START).tolist()
+    return times
+
+
+def is_partial(word: str, states: States, at: int) -> bool:
+    """Whether a window that ends at START + `at` is partial."""
+    return bool(asked(states, START + at).view.partial(Window.parse(word))[0])
+
+
+@pytest.mark.parametrize(
+    ("word", "length"),
+    [("90s", 90_000), ("30m", 30 * MINUTE), ("2h", 2 * HOUR), ("7d", 7 * DAY)],
+)
+def test_duration_is_half_open(word: str, length: int) -> None:
+    """A duration w at t is (t - w, t]: what happens at t counts, what happened exactly w ago does not."""
+    states = log_of(0, 1, length, length + 1)
+    assert found(word, states, length) == [1, length]
+    assert found(word, states, length - 1) == [0, 1]
+    assert found(word, states, length + 1) == [length, length + 1]
+
+
+def test_session_gap() -> None:
+    """A gap of exactly 30 min stays within the session, one of a millisecond more ends it."""
+    gap = 30 * MINUTE
+    assert found("session", log_of(0, gap, 2 * gap), 2 * gap) == [0, gap, 2 * gap]
+    assert found("session", log_of(0, gap + 1, 2 * gap + 1), 2 * gap + 1) == [gap + 1, 2 * gap + 1]
+
+
+def test_session_is_over() -> None:
+    """Asked 30 min after the last event the session still runs; a millisecond later there is none."""
+    gap = 30 * MINUTE
+    states = log_of(0, 5)
+    assert found("session", states, 5 + gap) == [0, 5]
+    assert found("session", states, 5 + gap + 1) == []
+
+
+def test_since() -> None:
+    """since: begins after the last event of the kind, which is not in it itself; without one it is everything."""
+    kinds = ["view", "purchase", "view", "purchase", "view", "cart_add"]
+    states = log_of(0, 1, 2, 3, 4, 5, kinds=kinds)
+    assert found("since:purchase", states, 5) == [4, 5]
+    assert found("since:purchase", states, 2) == [2]
+    assert found("since:purchase", states, 3) == []
+    assert found("since:cart_add", states, 9) == []
+    assert found("since:refund", states, 9) == [0, 1, 2, 3, 4, 5]
+
+
+def test_since_of_equal_time() -> None:
+    """Of events of equal time, those that arrived after the purchase are since it, those before are not."""
+    states = log_of(0, 0, 0, kinds=["view", "purchase", "cart_add"])
+    view = asked(states, START).view
+    kept = view.kind[view.within(Window.parse("since:purchase"))]
+    assert kept.tolist() == [view.kind[2]]
+
+
+def test_since_of_several_subjects() -> None:
+    """All of a purchase's subjects are before what is since it."""
+    partition = Partition(["anna"])
+    partition.run([Event("anna", "purchase", START, 1, (7, 8, 9)), Event("anna", "view", START, 2, (8, 9))])
+    assert asked(partition.state("anna"), START).view.within(Window.parse("since:purchase")).tolist() == [False] * 3 + [True] * 2
+
+
+def test_last() -> None:
+    """last:n is the last n entries, or all where there are fewer."""
+    states = log_of(0, 0, 5, 9)
+    assert found("last:1", states, 9) == [9]
+    assert found("last:3", states, 9) == [0, 5, 9]
+    assert found("last:3", states, 8) == [0, 0, 5]
+    assert found("last:20", states, 9) == [0, 0, 5, 9]
+
+
+def pace_of(*times: int) -> int:
+    """The pace, long after events at START + `times`."""
+    return int(asked(log_of(*times), START + 30 * DAY).view.pace()[0])
+
+
+def test_pace_needs_four_gaps() -> None:
+    """With three gaps the pace is a day, with four it is their median (of two middle ones the smaller)."""
+    assert pace_of() == pace_of(0) == DAY
+    assert pace_of(0, HOUR, 2 * HOUR, 3 * HOUR) == DAY
+    assert pace_of(0, HOUR, 2 * HOUR, 3 * HOUR, 4 * HOUR) == HOUR
+    assert pace_of(0, 9 * HOUR, 10 * HOUR, 12 * HOUR, 15 * HOUR) == 2 * HOUR  # gaps 9, 1, 2, 3
+    assert pace_of(0, 9 * HOUR, 10 * HOUR, 12 * HOUR, 15 * HOUR, 19 * HOUR) == 3 * HOUR  # gaps 9, 1, 2, 3, 4
+
+
+def test_pace_is_bounded() -> None:
+    """A pace is at least a minute and at most 7 days."""
+    assert pace_of(*range(10)) == MINUTE
+    assert pace_of(*range(0, 5 * (MINUTE + 1), MINUTE + 1)) == MINUTE + 1
+    assert pace_of(*range(0, 4 * 8 * DAY, 8 * DAY)) == DAY
+    states = log_of(*range(0, 5 * 8 * DAY, 8 * DAY))
+    assert asked(states, START + 40 * DAY).view.pace()[0] == 7 * DAY
+
+
+def test_pace_looks_at_twenty_gaps() -> None:
+    """Only the last 20 gaps count."""
+    slow, fast = [i * HOUR for i in range(30)], [29 * HOUR + i * 2 * MINUTE for i in range(1, 21)]
+    assert pace_of(*slow, *fast) == 2 * MINUTE
+    assert pace_of(*slow, *fast[:10]) == 2 * MINUTE  # the smaller of the two middle ones
+    assert pace_of(*slow, *fast[:9]) == HOUR
+
+
+def test_pace_counts_events() -> None:
+    """An event of several subjects is one event: there is no gap within it."""
+    partition = Partition(["anna"])
+    partition.run([Event("anna", "view", START + i * HOUR, i + 1, (7, 8, 9)) for i in range(5)])
+    assert asked(partition.state("anna"), START + DAY).view.pace()[0] == HOUR
+
+
+def test_pace_window() -> None:
+    """pace:3 is half-open like a duration of three times the customer's own pace."""
+    states = log_of(*(i * HOUR for i in range(6)))
+    assert found("pace:1", states, 5 * HOUR) == [5 * HOUR]
+    assert found("pace:3", states, 5 * HOUR) == [3 * HOUR, 4 * HOUR, 5 * HOUR]
+
+
+@pytest.mark.parametrize("word", ["session", "last:48", "last:49", "pace:40", "pace:60", "7d", "since:purchase"])
+def test_partial(word: str) -> None:
+    """What reads raw entries says when the log was folded within its reach; what counts tiles need not."""
+    states = log_of(*(i * MINUTE for i in range(65)))
+    assert [entry.raw for entry in plain(states)].index(True) == 1  # one tile: 17 views within the hour
+    assert is_partial(word, states, 64 * MINUTE) == (word in ("session", "last:49", "pace:60"))
+
+
+def test_partial_session() -> None:
+    """A session is partial when the newest tile's last event would still belong to it."""
+    gap = 30 * MINUTE
+    times = [*range(17), *range(16 + gap, 16 + gap + 48)]
+    assert is_partial("session", log_of(*times), times[-1])
+    assert not is_partial("session", log_of(*times[:17], *(at + 1 for at in times[17:])), times[-1] + 1)
+    assert not is_partial("session", log_of(*times[:-1]), times[-1])  # nothing is folded yet
+
+
+def test_session_of_tiles_alone() -> None:
+    """Where only a tile is left of the session, it is empty and says that it is partial."""
+    states = log_of(*(i * MINUTE for i in range(65)))
+    assert found("session", states, 16 * MINUTE) == []
+    assert is_partial("session", states, 16 * MINUTE)
+
+
+def late_among_tiles() -> States:
+    """65 views at intervals of a second, 17 of them folded, then a late one at START - 5 s."""
+    partition = Partition(["anna"])
+    events = [Event("anna", "view", START + i * 1_000, i + 1, (7,)) for i in range(65)]
+    partition.run([*events, Event("anna", "view", START - 5_000, 66, (7,))])
+    return partition.state("anna")
+
+
+def test_late_entry_among_tiles() -> None:
+    """What reads raw entries finds those that came to lie before a tile."""
+    states = late_among_tiles()
+    assert [entry.raw for entry in plain(states)][:3] == [True, False, True]
+    assert found("session", states, 64_000)[:2] == [-5_000, 17_000]
+    assert len(found("last:49", states, 64_000)) == 49
+    assert len(found("last:48", states, 64_000)) == 48
+
+
+def test_nothing_seen() -> None:
+    """A customer without events has empty windows, and none of them is partial."""
+    states = log_of()
+    for word in WORDS:
+        assert found(word, states, 0) == []
+        assert not is_partial(word, states, 0)
+
+
+@pytest.mark.parametrize("word", ["", "5", "m", "0m", "05m", "5 m", "-5m", "1.5h", "session:3", "since:", "since:visit", "last:0", "last", "pace:"])
+def test_no_window(word: str) -> None:
+    """A word that is no window is refused, saying what is allowed."""
+    with pytest.raises(ValueError, match="write 30m, 7d, session, since:KIND, last:N or pace:N"):
+        Window.parse(word)

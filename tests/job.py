@@ -1,0 +1,213 @@
+"""The whole job for tests: records into a real Kafka, real worker processes, and what comes out, beside a replay in process."""
+
+import asyncio
+import random
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import orjson
+from confluent_kafka import Consumer, Producer
+from confluent_kafka import TopicPartition as Place
+
+from features.core_bundle import CORE
+from features.redis_store import RedisStore
+from features.store import PartitionKey
+from intents.catalog import Catalogue
+from intents.detect import Setup
+from intents.model import Model
+from intents.snapshots import decode, encode
+from intents.training import Trainer
+from streams.children import wait_for
+from streams.inprocess import InProcess
+from streams.partitioner import partitions_for
+from streams.recordings import RecordingBatch, open_recording
+from streams.settings import Settings
+
+PARTITIONS = 8
+ROOT = Path(__file__).parents[1]
+
+
+def first_records(path: Path, limit: int) -> RecordingBatch:
+    """The first `limit` records of a recording in one batch."""
+    (batch,) = open_recording(path).batches(size=limit, limit=limit)
+    return batch
+
+
+def cut(batch: RecordingBatch, first: int, last: int) -> RecordingBatch:
+    """Records [first, last) of a batch."""
+    return RecordingBatch(batch.keys[first:last], batch.values[first:last], batch.times_ms[first:last], 0)
+
+
+def disturbed(batch: RecordingBatch, seed: int = 3) -> RecordingBatch:
+    """The same records with some twice, near and far apart, and some late, within the lateness and beyond it."""
+    dice = random.Random(seed)
+    places: list[tuple[float, int]] = []
+    for row in range(len(batch.keys)):
+        late = dice.random() < 0.03
+        places.append((row + (dice.choice((3, 40, 400)) if late else 0), row))
+        if dice.random() < 0.03:
+            places.append((row + dice.choice((1, 30, 900)) + 0.5, row))
+    order = [row for _, row in sorted(places)]
+    return RecordingBatch([batch.keys[i] for i in order], [batch.values[i] for i in order], batch.times_ms[order], 0)
+
+
+async def _learn(batch: RecordingBatch, catalogue: Catalogue) -> bytes:
+    trainer = Trainer(CORE, 30 * 60_000)
+    setup = Setup(CORE, catalogue, catalogue.names)
+    replay = InProcess(setup, Model.untrained(CORE), trainer=trainer)
+    async for _ in replay.run(batch):
+        pass
+    return encode(trainer.checkpoint())
+
+
+def learned(batch: RecordingBatch, catalogue: Catalogue | None = None) -> bytes:
+    """A snapshot learned from `batch` in process."""
+    return asyncio.run(_learn(batch, catalogue or Catalogue()))
+
+
+class InProcessRun:
+    """What a replay in process makes of a batch with a frozen model: intents by partition, and the states left behind."""
+
+    def __init__(self, batch: RecordingBatch, snapshot: bytes, settings: Settings, size: int = 5_000) -> None:
+        self.intents: dict[int, list[bytes]] = defaultdict(list)
+        asyncio.run(self._run(batch, decode(snapshot, CORE).model, settings, size))
+
+    async def _run(self, batch: RecordingBatch, model: Model, settings: Settings, size: int) -> None:
+        catalogue = settings.load_catalogue()
+        setup = Setup(CORE, catalogue, catalogue.names, rules=settings.rules, namespace=settings.namespace)
+        self.replay = InProcess(setup, model, topic=settings.clickstream, partitions=PARTITIONS)
+        for first in range(0, len(batch.keys), size):
+            async for output in self.replay.run(cut(batch, first, first + size)):
+                for intent, value in output.intents:
+                    self.intents[intent.source.partition].append(value)
+
+    def states(self, settings: Settings, customers: Iterable[bytes]) -> dict[str, bytes | None]:
+        """The state of each customer."""
+        return _states(self.replay.engine.store, settings, customers)
+
+
+def _states(store: object, settings: Settings, customers: Iterable[bytes]) -> dict[str, bytes | None]:
+    async def peek() -> dict[str, bytes | None]:
+        keys = sorted(set(customers))
+        found: dict[str, bytes | None] = {}
+        for number in range(PARTITIONS):
+            mine = [k.decode() for k, p in zip(keys, partitions_for(keys, PARTITIONS), strict=True) if p == number]
+            place = PartitionKey(settings.namespace, settings.clickstream, number)
+            found.update(zip(mine, await store.peek(place, mine), strict=True))  # type: ignore[attr-defined]  # a Store
+        if isinstance(store, RedisStore):
+            await store.close()
+        return found
+
+    return asyncio.run(peek())
+
+
+class KafkaRun:
+    """Topics, Redis and settings of one test's job, and the processes that work on it."""
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        self.settings, self.folder = settings, folder
+        self._sent = np.zeros(PARTITIONS, dtype=np.int64)
+
+    def send(self, batch: RecordingBatch) -> None:
+        """Send records, each to its key's partition, and wait until Kafka has them."""
+        producer = Producer({"bootstrap.servers": self.settings.broker, "linger.ms": 5, "log_level": 0})
+        for key, value, place in zip(
+            batch.keys, batch.values, partitions_for(batch.keys, PARTITIONS).tolist(), strict=True
+        ):
+            producer.produce(self.settings.clickstream, value, key, partition=place)
+            self._sent[place] += 1
+        producer.flush()
+
+    @contextmanager
+    def process(self, kind: str = "worker", die_at: int = 0) -> Iterator[subprocess.Popen[bytes]]:
+        """A worker or trainer process; SIGTERM at the end, if it still runs."""
+        path = self.folder / "settings.json"
+        path.write_bytes(orjson.dumps(asdict(self.settings)))
+        command = [sys.executable, "-m", "tests.worker_program", kind, str(path), str(die_at)]
+        log = self.folder / f"{kind}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
+        log.rename(self.folder / f"process-{process.pid}.log")
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+            try:
+                process.wait(20)
+            finally:
+                process.kill()
+
+    def position(self) -> int:
+        """Records worked so far, over all partitions."""
+
+        async def ask() -> int:
+            store = RedisStore.from_url(self.settings.redis_url)
+            keys = [PartitionKey(self.settings.namespace, self.settings.clickstream, n) for n in range(PARTITIONS)]
+            positions = [(await store.cursor(key)).position for key in keys]
+            await store.close()
+            return sum(max(position, 0) for position in positions)
+
+        return asyncio.run(ask())
+
+    def wait_until(self, records: int, *alive: subprocess.Popen[bytes], timeout_s: float = 90.0) -> None:
+        """Wait until at least `records` were worked; fails when one of the `alive` processes has ended."""
+
+        def there() -> bool:
+            for process in alive:
+                assert process.poll() is None, self.logs()
+            return self.position() >= records
+
+        wait_for(there, f"{records} records worked", timeout_s)
+
+    def finish(self, *alive: subprocess.Popen[bytes], timeout_s: float = 90.0) -> None:
+        """Wait until everything that was sent has been worked."""
+        self.wait_until(int(self._sent.sum()), *alive, timeout_s=timeout_s)
+
+    def wait_for_log(self, text: str, process: subprocess.Popen[bytes], timeout_s: float = 60.0) -> None:
+        """Wait until a process has logged `text`."""
+        log = self.folder / f"process-{process.pid}.log"
+        wait_for(lambda: text in log.read_text(), f"{text!r} in {log}", timeout_s)
+
+    def logs(self) -> str:
+        """The ends of the processes' logs."""
+        return "\n".join(f"{path.name}: {path.read_text()[-3000:]}" for path in sorted(self.folder.glob("*.log")))
+
+    def published(self, topic: str, partitions: int = PARTITIONS) -> dict[int, list[bytes]]:
+        """Values of a topic by partition, all there are now."""
+        consumer = Consumer(
+            {"bootstrap.servers": self.settings.broker, "group.id": "test", "enable.auto.commit": False, "log_level": 0}
+        )
+        values: dict[int, list[bytes]] = {number: [] for number in range(partitions)}
+        ends = {n: consumer.get_watermark_offsets(Place(topic, n), timeout=20)[1] for n in values}
+        consumer.assign([Place(topic, number, 0) for number, end in ends.items() if end])
+        at = dict.fromkeys(values, 0)
+        while any(at[n] < ends[n] for n in values):
+            for message in consumer.consume(1000, timeout=10):
+                assert message.error() is None
+                values[message.partition()].append(message.value())
+                at[message.partition()] = message.offset() + 1
+        consumer.close()
+        return values
+
+    def states(self, customers: Iterable[bytes]) -> dict[str, bytes | None]:
+        """The state of each customer in Redis."""
+        return _states(RedisStore.from_url(self.settings.redis_url), self.settings, customers)
+
+
+def without_repeats(values: Sequence[bytes]) -> list[bytes]:
+    """Intent events without repeats of the same intent_id and sequence, as a consumer keeps them."""
+    seen: set[tuple[str, int]] = set()
+    kept = []
+    for value in values:
+        intent = orjson.loads(value)
+        if (intent["intent_id"], intent["sequence"]) not in seen:
+            seen.add((intent["intent_id"], intent["sequence"]))
+            kept.append(value)
+    return kept
