@@ -65,10 +65,10 @@ def cli() -> None:
 
     Settings come from MICRO_INTENTS_* variables, and from the TOML file that MICRO_INTENTS_FILE names.
     """
-    # Clients report every attempt; commands say what came of them. `worker` and `train` turn the log on.
-    logging.basicConfig(stream=sys.stderr, level=logging.CRITICAL + 1, force=True)
 
 
 def main() -> None:
     """Entry point of the console command; exits 0, 1 for failures, 2 for wrong usage, 130 after Ctrl-C."""
+    # Clients report every attempt; commands say what came of them. `worker` and `train` turn the log on.
+    logging.basicConfig(stream=sys.stderr, level=logging.CRITICAL + 1)
     cli(prog_name="micro-intents")

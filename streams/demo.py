@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import orjson
 from kafka import KafkaConsumer, KafkaProducer
 from kafka import TopicPartition as KafkaPartition
@@ -26,6 +27,7 @@ from rich.table import Table
 from features.redis_store import RedisStore
 from features.store import PartitionKey
 from intents.catalog import Catalogue
+from intents.intent import Intent
 from intents.truth import Comparison, from_line, judge
 from streams.children import Program, ServiceFailed
 from streams.embedded import EmbeddedBroker, EmbeddedRedis
@@ -35,7 +37,7 @@ from streams.recordings import RecordingBatch, open_recording
 from streams.settings import Settings
 from streams.shop import DEMO_CATALOGUE
 from streams.simulate import simulate, truth_path
-from streams.words import sentence
+from streams.words import Words
 
 PARTITIONS: Final = 4
 """Partitions that a topic of the mock broker has."""
@@ -157,7 +159,7 @@ def _replay(
     places = partitions_for(batch.keys, PARTITIONS, settings.partitioner)
     start, last = int(batch.times_ms[0]), int(batch.times_ms[-1])
     due = (batch.times_ms - start) / max(last - start, 1) * replay_s
-    show = _Shower(console)
+    show = _Shower(console, Words(Catalogue.parse(DEMO_CATALOGUE).labels))
     seen, sent = Seen(), 0
     with Progress(
         TextColumn("{task.completed:>6,.0f} events"), BarColumn(), TextColumn("{task.fields[found]}"), TimeElapsedColumn(),
@@ -220,26 +222,28 @@ def _worked(settings: Settings, events: int) -> bool:
 class _Shower:
     """Shows some of the intents as they come: not more than one in a while, the tellable ones first."""
 
-    def __init__(self, console: Console) -> None:
-        self._console, self._last = console, -_SHOWN_EVERY_S
+    def __init__(self, console: Console, words: Words) -> None:
+        self._console, self._words, self._last = console, words, -_SHOWN_EVERY_S
 
     def __call__(self, value: dict[str, Any]) -> None:
         """Show an intent, if it is time for one."""
         now = time.monotonic()
         if value["status"] in ("detected", "fulfilled") and now - self._last >= _SHOWN_EVERY_S:
             self._last = now
-            self._console.print("  " + sentence(value))
+            self._console.print("  " + self._words.say(msgspec.convert(value, Intent)), soft_wrap=True)
 
 
 def _summary(console: Console, seen: Seen, judged: Comparison, events: int, took: float) -> None:
     statuses = Counter(value["status"] for value in seen.values)
-    counts = Table(title="What came out of the intents topic", title_justify="left")
+    console.print("\n[bold]What came out of the intents topic[/]")
+    counts = Table()
     counts.add_column("status")
     counts.add_column("intent events", justify="right")
     for status, count in statuses.most_common():
         counts.add_row(status, f"{count:,}")
     console.print(counts)
-    told = Table(title="Beside the recording's truth", title_justify="left")
+    console.print("[bold]Beside the recording's truth[/]")
+    told = Table()
     for column in ("", "this model", "rule: most recently touched"):
         told.add_column(column, justify="right" if column else "left")
     told.add_row("alarms", f"{judged.model.alarms:,}", f"{judged.rule.alarms:,}")
@@ -252,7 +256,8 @@ def _summary(console: Console, seen: Seen, judged: Comparison, events: int, took
         f"{events:,} events in {took:.0f} s ({events / took:,.0f}/s, as paced). The model learned all it knows meanwhile; its "
         "first alarms had to wait for its first labels.\n\n"
         "Try next:\n"
-        "  micro-intents simulate shop.jsonl                                  another made-up shop, yours to look into\n"
-        "  micro-intents replay shop.jsonl --in-process --learn --scores s.jsonl   the same way without a broker\n"
-        "  micro-intents evaluate s.jsonl shop.jsonl                          how good it is, beside the simple rule"
+        "  micro-intents simulate shop.jsonl            a made-up shop of your own\n"
+        "  micro-intents trace shop.jsonl               one event on its way, step by step\n"
+        "  micro-intents replay shop.jsonl --in-process --learn --intents found.jsonl",
+        soft_wrap=True,
     )

@@ -88,7 +88,7 @@ def make_trainer(settings: Settings) -> ChunkApp:
             if chunk.partition == 0:
                 await training.work(chunk)
 
-    @app.timer(settings.snapshot_s, name="micro_intents.snapshot")
+    @app.timer(settings.snapshot_s, name="micro_intents.snapshot")  # type: ignore[untyped-decorator]  # Faust
     async def snapshot() -> None:
         await training.save(least_s=settings.snapshot_s)
 

@@ -223,14 +223,14 @@ def make_worker(settings: Settings) -> ChunkApp:
         async for chunk in stream:
             await worker.work(chunk)
 
-    @app.timer(1.0, name="micro_intents.idle")
+    @app.timer(1.0, name="micro_intents.idle")  # type: ignore[untyped-decorator]  # Faust
     async def idle() -> None:
         await worker.tick()
 
     if not settings.model:
         watch = ModelWatch(ModelStore(settings.model_store), CORE)
 
-        @app.timer(settings.snapshot_s, name="micro_intents.model")
+        @app.timer(settings.snapshot_s, name="micro_intents.model")  # type: ignore[untyped-decorator]  # Faust
         async def look() -> None:
             newer = await asyncio.to_thread(watch.newer)
             if newer is not None:

@@ -11,7 +11,7 @@ from features.apply import STATE_MS, Wave, erase, waves
 from features.bundle import Aggregates
 from features.events import Batch, Chunk
 from features.kinds import CODE, KINDS
-from features.log import MORE, I64
+from features.log import I64, MORE
 from features.pairs import Pairs
 from features.state import States, decode, encode
 from features.windows import Asks, View
@@ -130,10 +130,11 @@ class Partition:
         return decode([customer], [self.blobs[self.customers.index(customer)]])
 
 
-def end_states(states: States, watermark_ms: int) -> None:
-    """End the states whose time has come, as the owner of a partition does at the end of a batch."""
-    last = np.maximum(states.memory.newest, states.tombstone)
-    erase(states, np.flatnonzero((last >= 0) & (last + STATE_MS < watermark_ms)))
+def end_states(states: States, watermark_ms: int, rows: I64 | None = None) -> None:
+    """End the states (those in `rows`) whose time has come, as the owner of a partition does at the end of a batch."""
+    rows = np.arange(len(states.customers)) if rows is None else rows
+    last = np.maximum(states.memory.newest, states.tombstone)[rows]
+    erase(states, rows[(last >= 0) & (last + STATE_MS < watermark_ms)])
 
 
 def plain(states: States, row: int = 0) -> list[Entry]:
@@ -160,7 +161,7 @@ class Look:
     """What the fast side made of some asks, and for each ask what the oracle saw: its visible entries and its time."""
 
     aggregates: Aggregates
-    seen: list[tuple[Sequence[Entry], int]]
+    seen: Sequence[tuple[Sequence[Entry], int]]
 
     @property
     def view(self) -> View:
@@ -178,15 +179,15 @@ class Look:
         yield from ((pairs.size, ask, 4_711) for ask in range(len(self.seen)))
 
 
-def judged(events: Sequence[Event]) -> list[Told]:
-    """What the oracle says of each event of a partition."""
+def judged(events: Sequence[Event]) -> tuple[list[Told], NaiveLogs]:
+    """What the oracle says of each event of a partition, and its logs after them."""
     logs = NaiveLogs()
-    return [logs.apply(event, mark) for event, mark in zip(events, watermarks(events), strict=True)]
+    return [logs.apply(event, mark) for event, mark in zip(events, watermarks(events), strict=True)], logs
 
 
 def looks(events: Sequence[Event], size: int | None = None, every: int = 1) -> Iterator[Look]:
-    """Looks, wave by wave, just before and just after every event that is applied and whose number divides by `every`."""
-    told = judged(events)
+    """Looks, wave by wave, just before and just after applied events whose number divides by `every`."""
+    told, _ = judged(events)
     partition = Partition(sorted({event.customer for event in events}))
     size = size or max(len(events), 1)
     for start in range(0, len(events), size):
@@ -196,4 +197,4 @@ def looks(events: Sequence[Event], size: int | None = None, every: int = 1) -> I
             if places:
                 aggregates = worked.aggregates(places * 2, [True] * len(places) + [False] * len(places))
                 mine = [(told[numbers[place]], events[numbers[place]].time) for place in places]
-                yield Look(aggregates, [(t.before, time) for t, time in mine] + [(t.after, time) for t, time in mine])
+                yield Look(aggregates, [(it.before, at) for it, at in mine] + [(it.after, at) for it, at in mine])

@@ -1,6 +1,9 @@
-"""The activity log again, slow and obvious: one customer, one event at a time, lists and loops. It judges features/log.py and apply.py."""
+"""The activity log again, slow and obvious: one customer, one event at a time, lists and loops.
 
-from dataclasses import dataclass, field
+It judges features/log.py and features/apply.py.
+"""
+
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple
 
 from features.kinds import KINDS
@@ -23,8 +26,9 @@ class Event:
     value: int = 0
 
 
-class Entry(NamedTuple):
-    """One entry of a log: a raw event's (of one of its subjects, the `first` or a further one), or a tile of an hour or a day."""
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a log: of a raw event and one of its subjects (the `first` or a further one), or a tile."""
 
     time: int
     kind: str
@@ -34,7 +38,7 @@ class Entry(NamedTuple):
     value: int = 0
     count: int = 1
     first: bool = True
-    span: str = "raw"
+    span: Literal["raw", "hour", "day"] = "raw"
 
     @property
     def raw(self) -> bool:
@@ -63,7 +67,7 @@ class Told(NamedTuple):
 
 @dataclass
 class NaiveLog:
-    """One customer's log and what it remembers. With `folding` off nothing is ever folded: the truth that folding approximates."""
+    """One customer's log and what it remembers. With `folding` off it is the truth that folding approximates."""
 
     folding: bool = True
     entries: list[Entry] = field(default_factory=list)
@@ -96,7 +100,8 @@ class NaiveLog:
             return Told("forget")
         if event.time <= self.tombstone:
             return Told("forgotten")
-        if event.id in [entry.id for entry in self.entries if entry.raw] or event.id in [id for id, _ in self.folded]:
+        known = [entry.id for entry in self.entries if entry.raw] + [folded for folded, _ in self.folded]
+        if event.id in known:
             return Told("duplicate")
         if event.time <= self.floor:
             return Told("unverifiable")
@@ -122,7 +127,7 @@ class NaiveLog:
                 self._remember(entry)
         edge = old[-1].time
         tiles = [entry for entry in self.entries if not entry.raw]
-        tiles += [entry._replace(span="hour" if edge - entry.time < 2 * DAY else "day") for entry in old]
+        tiles += [replace(entry, span="hour" if edge - entry.time < 2 * DAY else "day") for entry in old]
         tiles = self._bounded(merged(tiles), edge)
         self.entries = sorted(tiles + raw, key=lambda entry: entry.time)  # of equal time, tiles first
 
@@ -134,9 +139,9 @@ class NaiveLog:
 
     def _bounded(self, tiles: list[Entry], edge: int) -> list[Entry]:
         if len(tiles) > 64:
-            tiles = merged([tile._replace(span="day") if edge - tile.time >= 2 * DAY else tile for tile in tiles])
+            tiles = merged([replace(tile, span="day") if edge - tile.time >= 2 * DAY else tile for tile in tiles])
         if len(tiles) > 64:
-            tiles = merged([tile._replace(span="day") for tile in tiles])
+            tiles = merged([replace(tile, span="day") for tile in tiles])
         while len(tiles) > 64:
             lost = min(tiles, key=lambda tile: (tile.time, tile.count, tile.subject, _code(tile)))
             tiles.remove(lost)
@@ -151,10 +156,13 @@ def merged(tiles: list[Entry]) -> list[Entry]:
         groups.setdefault((tile.span, tile.slice[0], tile.subject, tile.kind, tile.first), []).append(tile)
     found = []
     for group in groups.values():
+        if len(group) == 1 and not group[0].id:  # a tile that nothing joins
+            found.append(group[0])
+            continue
         time = max(tile.time for tile in group)
         count = min(sum(tile.count for tile in group), 65_535)
         value = max(min(sum(tile.value for tile in group), 2**31 - 1), -(2**31))
-        found.append(group[0]._replace(time=time, count=count, value=value, id=0, product=0))
+        found.append(replace(group[0], time=time, count=count, value=value, id=0, product=0))
     return sorted(found, key=lambda tile: (tile.span == "day", tile.subject, _code(tile), tile.time))
 
 

@@ -1,4 +1,4 @@
-"""Short descriptions of long sequences of events, for hypothesis: bursts, pauses, late events, duplicates, forgetting."""
+"""Short descriptions of long sequences of events, for hypothesis."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,15 @@ START: Final = 19_700 * DAY + 22 * HOUR + 50 * 60_000
 CUSTOMERS: Final = ["anna", "ben", "chris"]
 CLOSE: Final = 5 << 20
 """With CLOSE + 1: two subjects that differ in their last bits only."""
-SUBJECTS: Final[list[tuple[int, ...]]] = [(7,), (CLOSE,), (CLOSE + 1, 7), (), (2**64 - 1,), (9, CLOSE, CLOSE + 1), tuple(range(100, 119))]
+SUBJECTS: Final[list[tuple[int, ...]]] = [
+    (7,),
+    (CLOSE,),
+    (CLOSE + 1, 7),
+    (),
+    (2**64 - 1,),
+    (9, CLOSE, CLOSE + 1),
+    tuple(range(100, 119)),
+]
 KINDS: Final = ["view", "cart_add", "click", "purchase", "favorite", "impression", "search", "refund"]
 PAUSES: Final = [0, 1, 1_000, 20_000, 60_000, 30 * 60_000, 30 * 60_000 + 1, HOUR, 5 * HOUR, DAY]
 LONG: Final = [2 * DAY, 7 * DAY, 30 * DAY, 30 * DAY + 120_000, 30 * DAY + 120_001, 31 * DAY]
@@ -22,9 +30,10 @@ BACK: Final = [0, 1, 1_000, 60_000, 120_000, 10 * 60_000, HOUR, 3 * HOUR, 2 * DA
 
 @dataclass(frozen=True)
 class Move:
-    """`repeat` events of a customer: each `amount` ms `on` from the last or `late` by it, or the events from `amount` back `again`.
+    """`repeat` events of a customer.
 
-    `turn` moves kind and subjects on from event to event; `fresh` gives each event a subject of its own.
+    Each comes `amount` ms `on` from the last, or `late` by it; or it is one from `amount` events back `again`. `turn` moves
+    kind and subjects on from event to event; `fresh` gives each event a subject of its own.
     """
 
     action: "Action"
@@ -40,7 +49,9 @@ class Move:
 Action = Literal["on", "late", "again", "forget"]
 
 
-def _moves(action: Action, amounts: list[int], repeats: list[int], customers: int = len(CUSTOMERS)) -> st.SearchStrategy[Move]:
+def _moves(
+    action: Action, amounts: list[int], repeats: list[int], customers: int = len(CUSTOMERS)
+) -> st.SearchStrategy[Move]:
     return st.builds(
         Move,
         action=st.just(action),

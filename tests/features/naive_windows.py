@@ -1,10 +1,12 @@
-"""Windows, aggregates and features again, slow and obvious, over a plain list of entries. It judges features/windows.py and bundle.py.
+"""Windows, aggregates and features again, slow and obvious, over a plain list of entries.
 
-`entries` are always those of one customer that are visible at time `t`, in the log's order.
+They judge features/windows.py, pairs.py and bundle.py. `entries` are always those of one customer that are visible at
+time `t`, in the log's order.
 """
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 from features.bundle import Aggregate, Bundle, Feature
@@ -35,7 +37,7 @@ def within(word: str, entries: Sequence[Entry], t: int) -> list[Entry]:
 
 
 def session(entries: Sequence[Entry], t: int) -> list[Entry]:
-    """Raw entries back to the last gap longer than the session gap; none if the last of them is longer ago than that."""
+    """Raw entries back to the last gap longer than the session gap, the one before `t` included."""
     found: list[Entry] = []
     at = t
     for entry in reversed([entry for entry in entries if entry.raw]):
@@ -58,9 +60,12 @@ def since(kind: str, entries: Sequence[Entry]) -> list[Entry]:
 
 
 def pace(entries: Sequence[Entry]) -> int:
-    """The median of the customer's last 20 gaps between events (of two middle ones the smaller), 1 min to 7 days; a day if fewer than 4."""
+    """The median of the last 20 gaps between events (of two middle ones the smaller), 1 min to 7 days.
+
+    A day where there are fewer than four gaps.
+    """
     times = [entry.time for entry in entries if entry.raw and entry.first]
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)][-20:]
+    gaps = [later - earlier for earlier, later in pairwise(times)][-20:]
     if len(gaps) < 4:
         return DAY
     median = sorted(gaps)[(len(gaps) - 1) // 2]
@@ -114,7 +119,7 @@ def aggregate(what: Aggregate, entries: Sequence[Entry], t: int, subject: int = 
 
 def gaps_of(entries: Sequence[Entry]) -> list[int]:
     """Times from each entry to the next."""
-    return [later.time - earlier.time for earlier, later in zip(entries, entries[1:], strict=False)]
+    return [later.time - earlier.time for earlier, later in pairwise(entries)]
 
 
 def by_recency(entries: Sequence[Entry]) -> list[int]:

@@ -1,12 +1,11 @@
-"""detect again, slow and obvious: one event at a time, lists and loops. It judges intents/detect.py and all that it calls.
+"""The detect step again, slow and obvious: one event at a time, lists and loops. It judges intents/detect.py.
 
-The log and the features are tests/features' oracles; a model's counts are read off its tables, whose keeping is tested apart.
+The log and the features are those of tests/features' oracles.
 """
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid5
 
@@ -19,6 +18,7 @@ from intents.intent import Evidence, Intent, JourneyStep, ModelName, Source, Sta
 from intents.model import Model
 from tests.features.naive_log import STATE, Entry, Event, NaiveLog
 from tests.features.naive_windows import by_recency, vector
+from tests.intents.naive_model import NaiveModel
 
 ASKED: Final = ("view", "click", "banner_click", "search")
 OUTCOMES: Final = ("cart_add", "purchase")
@@ -30,7 +30,7 @@ class Line(NamedTuple):
     """One event, or one line of a basket."""
 
     offset: int
-    index: int
+    line: int
     event_id: str
     clock: int
     event: Event
@@ -53,7 +53,7 @@ def lines_of(chunk: Chunk) -> Iterator[Line]:
 
 
 class Candidate(NamedTuple):
-    """A subject that the customer may want: its recency rank, its features, the model's columns, and the probability."""
+    """A subject that may be wanted: its recency rank, its features, these and the model's columns, and the probability."""
 
     subject: int
     rank: int
@@ -63,7 +63,7 @@ class Candidate(NamedTuple):
 
 
 class Published(NamedTuple):
-    """An intent with the watermark of its record, and the offset of the source record that it is published at."""
+    """An intent, the watermark of its record, and the offset of the source record that it is published at."""
 
     intent: Intent
     watermark: int
@@ -71,7 +71,7 @@ class Published(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What the trainer is told of a question: the subjects viewed, the candidates, and how many of them were touched."""
+    """What the trainer is told of a question: subjects viewed, candidates, and how many of them were touched."""
 
     line: Line
     viewed: tuple[int, ...]
@@ -113,78 +113,6 @@ class Customer:
     def busy(self) -> int:
         """How many intents are open or cooling down."""
         return len(self.open.keys() | self.cooling.keys())
-
-
-@dataclass
-class NaiveModel:
-    """A frozen model, read row by row."""
-
-    model: Model
-
-    @cached_property
-    def rows(self) -> dict[int, int]:
-        """Row of each subject."""
-        subjects = self.model.tables.subjects
-        return {int(key): row for row, key in enumerate(subjects.keys[: subjects.size])}
-
-    @cached_property
-    def moves(self) -> dict[tuple[int, int], tuple[float, float]]:
-        """Transitions into a view and into an outcome, by (from row, to row)."""
-        tables, found = self.model.tables, {}
-        for row, key in enumerate(tables.transitions.keys[: tables.transitions.size].tolist()):
-            found[(key >> 32) - 1, (key & 0xFFFF_FFFF) - 1] = (float(tables.moves[0, row]), float(tables.moves[1, row]))
-        return found
-
-    def total(self, which: int, subject: int) -> float:
-        """Views (0), outcomes (1), or transitions from it into a view (2) or an outcome (3)."""
-        row = self.rows.get(subject)
-        return float(self.model.tables.totals[which, row]) if row is not None else 0.0
-
-    def nexts(self, subject: int) -> list[tuple[int, float]]:
-        """The likeliest next subjects with their shares of all transitions, 8 more taken for granted."""
-        row = self.rows.get(subject)
-        if row is None:
-            return []
-        tables, subjects = self.model.tables, list(self.rows)
-        all_ = self.total(2, subject) + self.total(3, subject) + 8
-        pairs = zip(tables.successors[:, row].tolist(), tables.successor_counts[:, row].tolist(), strict=True)
-        return [(subjects[int(to)], count / all_) for to, count in pairs if to >= 0]
-
-    def columns(self, subject: int, before: int, own_views: float, own_outcomes: float) -> list[float]:
-        """What the model knows of a subject, after `before`, for somebody with these views and outcomes of it."""
-        views, outcomes = self.total(0, subject), self.total(1, subject)
-        all_views, all_outcomes = self.model.tables.views, self.model.tables.outcomes
-        base = (all_outcomes + 1) / (all_views + 30)
-        prior = (outcomes + 25 * base) / (views + 25)
-        came, went = self.rows.get(before, -1), self.rows.get(subject, -1)
-        to_view, to_outcome = self.moves.get((came, went), (0.0, 0.0))
-
-        def lift(moved: float, leaving: float, seen: float, all_: float) -> float:
-            share = (seen + 1) / (all_ + max(len(self.rows), 1))
-            return math.log((moved + 8 * share) / (leaving + 8) / share)
-
-        return [
-            math.log(prior / base),
-            math.log1p(views),
-            lift(to_outcome, self.total(3, before), outcomes, all_outcomes),
-            lift(to_view, self.total(2, before), views, all_views),
-            math.log((own_outcomes + 4 * prior) / (own_views + 4) / base),
-        ]
-
-    def contributions(self, columns: Sequence[float]) -> list[float]:
-        """What each column adds to the logit."""
-        found, weights = [], self.model.weights
-        for j, x in enumerate(columns):
-            deviation = math.sqrt(weights.variances[j])
-            found.append((x - weights.means[j]) / deviation * weights.weights[j] if deviation else 0.0)
-        return found
-
-    def probability(self, columns: Sequence[float], rank: int) -> float:
-        """The model's word; before it is ready, the rate of outcomes at that recency rank or a better one."""
-        if self.model.positives < 50 or self.model.negatives < 500:
-            asked, positive = self.model.tables.ranks.tolist()
-            return min((positive[r] + 0.1) / (asked[r] + 10) for r in range(min(rank, 15) + 1))
-        return 1 / (1 + math.exp(-(self.model.weights.intercept + sum(self.contributions(columns)))))
 
 
 @dataclass
@@ -255,7 +183,7 @@ class NaiveDetect:
         return found, len(touched)
 
     def _likely(self, touched: Sequence[int], most: int) -> list[int]:
-        """The subjects, not touched lately, that are likeliest to follow the last three: learned and declared transitions."""
+        """The subjects that are likeliest to follow the last three, by learned and declared transitions."""
         scores: dict[int, list[float]] = {}
         for rank, subject in enumerate(touched[:3]):
             for after, share in self.known.nexts(subject):
@@ -346,7 +274,11 @@ class NaiveDetect:
     def _say(self, line: Line, intent: Open, status: Status, candidate: Candidate) -> None:
         """Publish what a question made of an intent."""
         intent.confidence = round(candidate.p * 10_000)
-        intent.version, intent.journey, intent.source = self.model.version, self._journey(intent.subject), self._source(line)
+        intent.version, intent.journey, intent.source = (
+            self.model.version,
+            self._journey(intent.subject),
+            self._source(line),
+        )
         self._publish(line, line.event.customer, intent, status, line.event.time, self._evidence(candidate))
 
     def _end(self, line: Line, intent: Open, status: Status, t: int, evidence: list[Evidence], at: Line) -> None:
@@ -398,9 +330,9 @@ class NaiveDetect:
         for journey in self.setup.catalogue.journeys:
             if name in journey.stages:
                 stage = journey.stages.index(name) + 1
-                after = journey.stages[stage] if stage < len(journey.stages) else None
-                share = sum(share for to, share in nexts if self._name(to) == after)
-                return JourneyStep(journey.name, stage, after, round(share, 4) or None)
+                following = journey.stages[stage] if stage < len(journey.stages) else None
+                share = sum(share for to, share in nexts if self._name(to) == following)
+                return JourneyStep(journey.name, stage, following, round(share, 4) or None)
         everything = max(self.model.tables.views + self.model.tables.outcomes, 1)
         for after, share in sorted(nexts, key=lambda pair: -pair[1]):
             if share >= 2 * (self.known.total(0, after) + self.known.total(1, after)) / everything:
@@ -421,4 +353,6 @@ class NaiveDetect:
                 found.append(Evidence(feature.name, number, feature.words.format(n=number, s="s" * (number != 1))))
         if found:
             return found[:3]
-        return [Evidence("foreseen", 1, "often next") if candidate.rank >= 64 else Evidence("recency", 1, "looked at last")]
+        return [
+            Evidence("foreseen", 1, "often next") if candidate.rank >= 64 else Evidence("recency", 1, "looked at last")
+        ]

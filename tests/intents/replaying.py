@@ -1,4 +1,4 @@
-"""Records of made-up and real customers, disturbed as life would, and driven through the engine in chunks of any size."""
+"""Records of made-up and real customers, disturbed as life does, and driven through the engine in any chunks."""
 
 import asyncio
 import json
@@ -79,7 +79,9 @@ def handmade(subjects: Sequence[str], intercept: float = -2.2, seed: int = 1) ->
         if random.random() < 0.2:
             tables.count_outcome(hashes[at], [hashes[at - 1], hashes[at - 2]])
     named = dict(zip(hashes, subjects, strict=True))
-    return Model(CORE, Weights(one, zero, one, weights, zero, intercept, 1), tables, named, 100, 1_000, version="7-hand")
+    return Model(
+        CORE, Weights(one, zero, one, weights, zero, intercept, 1), tables, named, 100, 1_000, version="7-hand"
+    )
 
 
 def lanes_of(records: Iterable[Pair], partitions: int = PARTITIONS) -> list[list[Pair]]:
@@ -109,7 +111,7 @@ def chunk_of(decoder: Decoder, partition: int, start: int, records: Sequence[Pai
 
 
 def disturbed(records: Sequence[Pair], seed: int = 3, forget: float = 0.01) -> list[Pair]:
-    """The same records with late ones (within the lateness and beyond it), duplicates, and customers who want to be forgotten."""
+    """The same records with late ones (within the lateness and beyond), duplicates, and customers to be forgotten."""
     random, out = Random(seed), list[Pair]()
     later: list[tuple[int, Pair]] = []
     for n, (key, value) in enumerate(records):
@@ -122,7 +124,10 @@ def disturbed(records: Sequence[Pair], seed: int = 3, forget: float = 0.01) -> l
         if drawn > 0.97:
             out.append((key, value))
         if 0.04 < drawn < 0.06:  # one more, that happened earlier
-            late = event | {"event_id": f"late-{n}", "time": event["time"] - random.choice([1, 9_000, 10 * MINUTE, 3_600_000])}
+            late = event | {
+                "event_id": f"late-{n}",
+                "time": event["time"] - random.choice([1, 9_000, 10 * MINUTE, 3_600_000]),
+            }
             out.append(pair(late))
         if random.random() < forget:
             out.append(pair({**_bare(event), "event_id": f"forget-{n}", "kind": "forget", "time": event["time"] + 1}))
@@ -147,7 +152,9 @@ def made_up(customers: int = 150, events: int = 5_000, days: float = 0.7, seed: 
 def real(path: Path, limit: int) -> tuple[Pair, ...]:
     """The first records of a recording."""
     return tuple(
-        found for batch in open_recording(path).batches(limit=limit) for found in zip(batch.keys, batch.values, strict=True)
+        found
+        for batch in open_recording(path).batches(limit=limit)
+        for found in zip(batch.keys, batch.values, strict=True)
     )
 
 

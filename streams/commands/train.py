@@ -1,0 +1,29 @@
+"""`micro-intents train`: learns from the examples that workers publish."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from streams.commands.logs import log_level, log_to_stderr
+from streams.commands.options import with_settings
+
+if TYPE_CHECKING:
+    from streams.settings import Settings
+
+
+@click.command("train")
+@log_level
+@click.pass_context
+@with_settings("broker", "model_store")
+def command(context: click.Context, level: str, settings: "Settings") -> None:
+    """Learn from what workers asked and what came of it, and write model snapshots, until stopped.
+
+    \b
+    micro-intents train --model-store s3://bucket/models
+
+    One trainer is enough; a second one waits until the first is gone. Workers pick new snapshots up by themselves.
+    """
+    from streams.train import run
+
+    log_to_stderr(level)
+    context.exit(run(settings))

@@ -1,0 +1,30 @@
+"""`micro-intents worker`: reads the clickstream and publishes intents."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from streams.commands.logs import log_level, log_to_stderr
+from streams.commands.options import with_settings
+
+if TYPE_CHECKING:
+    from streams.settings import Settings
+
+
+@click.command("worker")
+@log_level
+@click.pass_context
+@with_settings("broker", "redis_url", "namespace", "model", "model_store", "catalogue")
+def command(context: click.Context, level: str, settings: "Settings") -> None:
+    """Read the clickstream, keep every customer's features in Redis, and publish intents, until stopped.
+
+    \b
+    micro-intents worker                          run one more of them to share the partitions
+    micro-intents worker --model frozen.snapshot  with a model that stays as it is
+
+    Ctrl-C or SIGTERM ends it cleanly.
+    """
+    from streams.worker import run
+
+    log_to_stderr(level)
+    context.exit(run(settings))

@@ -1,0 +1,83 @@
+"""A model again, slow and obvious: its counts read row by row, its arithmetic one number at a time.
+
+It judges intents/model.py and Tables.columns; how the tables are kept is judged in test_tables.py.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from intents.model import Model
+
+
+@dataclass
+class NaiveModel:
+    """A frozen model, read row by row."""
+
+    model: Model
+
+    @cached_property
+    def rows(self) -> dict[int, int]:
+        """Row of each subject."""
+        subjects = self.model.tables.subjects
+        return {int(key): row for row, key in enumerate(subjects.keys[: subjects.size])}
+
+    @cached_property
+    def moves(self) -> dict[tuple[int, int], tuple[float, float]]:
+        """Transitions into a view and into an outcome, by (from row, to row)."""
+        tables, found = self.model.tables, {}
+        for row, key in enumerate(tables.transitions.keys[: tables.transitions.size].tolist()):
+            found[(key >> 32) - 1, (key & 0xFFFF_FFFF) - 1] = (float(tables.moves[0, row]), float(tables.moves[1, row]))
+        return found
+
+    def total(self, which: int, subject: int) -> float:
+        """Views (0), outcomes (1), or transitions from it into a view (2) or an outcome (3)."""
+        row = self.rows.get(subject)
+        return float(self.model.tables.totals[which, row]) if row is not None else 0.0
+
+    def nexts(self, subject: int) -> list[tuple[int, float]]:
+        """The likeliest next subjects with their shares of all transitions, 8 more taken for granted."""
+        row = self.rows.get(subject)
+        if row is None:
+            return []
+        tables, subjects = self.model.tables, list(self.rows)
+        all_ = self.total(2, subject) + self.total(3, subject) + 8
+        pairs = zip(tables.successors[:, row].tolist(), tables.successor_counts[:, row].tolist(), strict=True)
+        return [(subjects[int(to)], count / all_) for to, count in pairs if to >= 0]
+
+    def columns(self, subject: int, before: int, own_views: float, own_outcomes: float) -> list[float]:
+        """What the model knows of a subject, after `before`, for somebody with these views and outcomes of it."""
+        views, outcomes = self.total(0, subject), self.total(1, subject)
+        all_views, all_outcomes = self.model.tables.views, self.model.tables.outcomes
+        base = (all_outcomes + 1) / (all_views + 30)
+        prior = (outcomes + 25 * base) / (views + 25)
+        came, went = self.rows.get(before, -1), self.rows.get(subject, -1)
+        to_view, to_outcome = self.moves.get((came, went), (0.0, 0.0))
+
+        def lift(moved: float, leaving: float, seen: float, all_: float) -> float:
+            share = (seen + 1) / (all_ + max(len(self.rows), 1))
+            return math.log((moved + 8 * share) / (leaving + 8) / share)
+
+        return [
+            math.log(prior / base),
+            math.log1p(views),
+            lift(to_outcome, self.total(3, before), outcomes, all_outcomes),
+            lift(to_view, self.total(2, before), views, all_views),
+            math.log((own_outcomes + 4 * prior) / (own_views + 4) / base),
+        ]
+
+    def contributions(self, columns: Sequence[float]) -> list[float]:
+        """What each column adds to the logit."""
+        found, weights = [], self.model.weights
+        for j, x in enumerate(columns):
+            deviation = math.sqrt(weights.variances[j])
+            found.append((x - weights.means[j]) / deviation * weights.weights[j] if deviation else 0.0)
+        return found
+
+    def probability(self, columns: Sequence[float], rank: int) -> float:
+        """The model's word; before it is ready, the rate of outcomes at that recency rank or a better one."""
+        if self.model.positives < 50 or self.model.negatives < 500:
+            asked, positive = self.model.tables.ranks.tolist()
+            return float(min((positive[r] + 0.1) / (asked[r] + 10) for r in range(min(rank, 15) + 1)))
+        return 1 / (1 + math.exp(-self.model.weights.intercept - sum(self.contributions(columns))))
