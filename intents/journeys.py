@@ -9,7 +9,7 @@ from intents.intent import JourneyStep
 from intents.model import Model
 from intents.subjects import Names, subject_hash
 
-MIN_LIFT: Final = 2.0
+MIN_LIFT: Final = 3.0
 """A learned next subject is told only if it follows this much oftener than it is wanted anyway."""
 
 

@@ -14,6 +14,8 @@ from features.log import I64, U64
 from intents.counts import F64, KeyedRows, grown
 
 SUCCESSORS: Final = 8
+OUTCOME_WEIGHT: Final = 4.0
+"""How many transitions to a view one to an outcome is worth, when the likeliest next subjects are looked for."""
 RANKS: Final = 16
 """Recency ranks that have a rate of their own; later ones, and subjects never touched, share the last."""
 _PRIOR_VIEWS: Final = 25.0
@@ -94,7 +96,8 @@ class Tables:
         self.moves = grown(self.moves, row + 1)
         self.moves[column, row] += weight
         self.totals[2 + column, before] += weight
-        count = float(self.moves[0, row] + self.moves[1, row])  # only grows: a list of the largest stays exact
+        # It only grows, so a list of the largest stays exact.
+        count = float(self.moves[0, row] + OUTCOME_WEIGHT * self.moves[1, row])
         nexts, counts = self.successors[:, before], self.successor_counts[:, before]
         place = np.flatnonzero(nexts == after)
         at = int(place[0]) if len(place) else int(counts.argmin())
@@ -109,7 +112,7 @@ class Tables:
         """(subjects, probability) (n, SUCCESSORS) of what follows each of `subjects` (n,); probability 0 where there is nothing."""
         row = self.lookup(subjects)
         nexts = np.where(row >= 0, self.successors[:, row], -1.0).T.astype(np.int64)
-        total = np.where(row >= 0, self.totals[2, row] + self.totals[3, row], 0.0)[:, None] + _SMOOTHING
+        total = np.where(row >= 0, self.totals[2, row] + OUTCOME_WEIGHT * self.totals[3, row], 0.0)[:, None] + _SMOOTHING
         share = np.where(nexts >= 0, self.successor_counts[:, row].T / total, 0.0)
         return np.where(nexts >= 0, self.subjects.keys[nexts], np.uint64(0)), share
 

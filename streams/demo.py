@@ -134,7 +134,7 @@ def _settings(folder: Path, bootstrap: str, redis_url: str) -> Settings:
         namespace="demo",
         model_store=str(folder / "models"),
         catalogue=str(catalogue),
-        snapshot_s=1,
+        snapshot_s=0.3,
         idle_s=0,
     )
 

@@ -133,6 +133,11 @@ class _ChunkThread(driver.AIOKafkaConsumerThread):
                 consumer.seek(driver.ensure_aiokafka_TP(tp), position)
                 self._next[tp] = (assignment, generation, position)
 
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        # A partition may be gone since the caller looked; with none left Faust would crash the worker (ValueError).
+        mine = {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
+        return bool(mine) and await super()._commit(mine)
+
     async def _fetch_records(
         self, consumer: aiokafka.AIOKafkaConsumer, *args: Any, **options: Any
     ) -> dict[TP, list[Any]]:

@@ -32,8 +32,8 @@ BACK: Final = [0, 1, 1_000, 60_000, 120_000, 10 * 60_000, HOUR, 3 * HOUR, 2 * DA
 class Move:
     """`repeat` events of a customer.
 
-    Each comes `amount` ms `on` from the last, or `late` by it; or it is one from `amount` events back `again`. `turn` moves
-    kind and subjects on from event to event; `fresh` gives each event a subject of its own.
+    Each comes `amount` ms `on` from the last, or `late` by it; or it is one from `amount` events back `again`. `turn`
+    moves kind and subjects on from event to event; `fresh` gives each event a subject of its own.
     """
 
     action: "Action"

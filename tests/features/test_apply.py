@@ -32,10 +32,8 @@ def test_verdicts_and_logs(moves: list[Move], size: int | None) -> None:
     for worked in partition.run(events, size):
         wave = worked.wave
         assert (wave.events[1:] > wave.events[:-1]).all()  # in order of arrival
-        flags = zip(
-            worked.numbers(), wave.applied.tolist(), wave.unverifiable.tolist(), wave.late.tolist(), strict=True
-        )
-        for number, *flag in flags:
+        flags = [flags.tolist() for flags in (wave.applied, wave.unverifiable, wave.late)]
+        for number, *flag in zip(worked.numbers(), *flags, strict=True):
             seen += 1
             verdict = told[number].verdict
             assert flag == [verdict == "applied", verdict == "unverifiable", told[number].late]
@@ -79,7 +77,7 @@ def test_partitions_in_one_batch(moves: list[Move], more: list[Move]) -> None:
     for _ in waves(states, batch, lambda *_: None):
         pass
     for low in (0, len(CUSTOMERS)):
-        end_states(states, int(batch.last_watermark[low > 0]), np.arange(low, low + len(CUSTOMERS)))
+        end_states(states, int(batch.last_watermark[int(low > 0)]), np.arange(low, low + len(CUSTOMERS)))
     assert encode(states, HASH) == alone[0].blobs + alone[1].blobs
 
 
@@ -178,7 +176,7 @@ def test_duplicates() -> None:
 
 
 def test_unverifiable() -> None:
-    """With 64 folded ids remembered, what is not newer than the last forgotten id cannot be told from a duplicate."""
+    """What is not newer than the newest of the ids that fell out of memory cannot be told from a duplicate."""
     events = views(133, 60_000)  # five folds of 17: 85 ids, of which the 21 oldest are forgotten
     floor = events[20].time
     again, old, newer = events[20], Event("anna", "view", floor, 900), Event("anna", "view", floor + 1, 901)
