@@ -158,8 +158,13 @@ def plain(states: States, row: int = 0) -> list[Entry]:
 
 @dataclass(frozen=True)
 class Look:
-    """What the fast side made of some asks, and for each ask what the oracle saw: its visible entries and its time."""
+    """What the fast side made of some asks, and for each ask what the oracle saw: its visible entries and its time.
 
+    The first half of the asks is just before, the second just after the events of `numbers`.
+    """
+
+    states: States
+    numbers: list[int]
     aggregates: Aggregates
     seen: Sequence[tuple[Sequence[Entry], int]]
 
@@ -196,5 +201,7 @@ def looks(events: Sequence[Event], size: int | None = None, every: int = 1) -> I
             places = [p for p in np.flatnonzero(worked.wave.applied).tolist() if numbers[p] % every == 0]
             if places:
                 aggregates = worked.aggregates(places * 2, [True] * len(places) + [False] * len(places))
-                mine = [(told[numbers[place]], events[numbers[place]].time) for place in places]
-                yield Look(aggregates, [(it.before, at) for it, at in mine] + [(it.after, at) for it, at in mine])
+                asked_at = [numbers[place] for place in places]
+                mine = [(told[number], events[number].time) for number in asked_at]
+                seen = [(it.before, at) for it, at in mine] + [(it.after, at) for it, at in mine]
+                yield Look(worked.states, asked_at, aggregates, seen)

@@ -53,7 +53,7 @@ def lines_of(chunk: Chunk) -> Iterator[Line]:
 
 
 class Candidate(NamedTuple):
-    """A subject that may be wanted: its recency rank, its features, these and the model's columns, and the probability."""
+    """A subject that may be wanted: recency rank, features, these with the model's own columns, and probability."""
 
     subject: int
     rank: int
