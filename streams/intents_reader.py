@@ -1,7 +1,6 @@
 """Reading the intents topic from outside, as any consumer may: no group, and each change of an intent once."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -13,7 +12,6 @@ from streams.broker import Broker, BrokerFailed
 REMEMBERED: Final = 100_000
 """Intents whose highest sequence is remembered, the latest ones."""
 _POLL_MS: Final = 500
-_FIRST_USE_S: Final = 10.0
 
 
 class Latest:
@@ -34,12 +32,7 @@ class Latest:
 
 
 def read_intents(
-    broker: Broker,
-    topic: str,
-    *,
-    from_beginning: bool = False,
-    follow: bool = True,
-    clock: Callable[[], float] = time.monotonic,
+    broker: Broker, topic: str, *, from_beginning: bool = False, follow: bool = True
 ) -> Iterator[tuple[Intent, bytes]]:
     """Intents and their JSON as they come; without `follow`, those up to what is the end now.
 
@@ -48,7 +41,9 @@ def read_intents(
     decoder = msgspec.json.Decoder(Intent)
     latest = Latest()
     with broker.consumer() as consumer:
-        partitions = _partitions(broker, consumer, topic, follow, clock)
+        if topic not in consumer.topics():
+            raise BrokerFailed(f"there is no topic {topic!r} at {broker.bootstrap}: micro-intents topics create")
+        partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
         consumer.assign(partitions)
         ends: dict[TopicPartition, int] = consumer.end_offsets(partitions)
         if from_beginning:
@@ -65,15 +60,3 @@ def read_intents(
                         continue
                     if latest.take(intent):
                         yield intent, record.value
-
-
-def _partitions(
-    broker: Broker, consumer: KafkaConsumer, topic: str, follow: bool, clock: Callable[[], float]
-) -> list[TopicPartition]:
-    """The topic's partitions; at the embedded broker, a follower waits a little for the first use."""
-    deadline = clock() + (_FIRST_USE_S if follow and not broker.creates_topics else 0.0)
-    while not (found := topic in consumer.topics()) and clock() < deadline:
-        consumer.poll(timeout_ms=_POLL_MS)
-    if not found:
-        raise BrokerFailed(f"there is no topic {topic!r} at {broker.bootstrap}: micro-intents topics create")
-    return [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]

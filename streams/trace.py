@@ -4,8 +4,8 @@ The records before it go through in batches; from where it may come, records go 
 (`intents/detect.py`), so that the step, the commit and the states around them are those of the one record.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 from typing import Final
 
@@ -103,7 +103,7 @@ class _Witness(Engine):
 
     seen: tuple[Step, Commit, list[bytes | None]]
 
-    async def step(self, pieces: "list[Piece]") -> tuple[Step, list[Commit]]:  # type: ignore[override]  # the one caller gives a list
+    async def step(self, pieces: Sequence[Piece]) -> tuple[Step, list[Commit]]:
         """Work the step and remember its first piece: there is but one when records come one by one."""
         before = [
             blob for piece in pieces for blob in await self.store.peek(piece.partition.key, piece.customers)
@@ -232,8 +232,7 @@ def _answered(traced: Traced, settings: Settings) -> Traced:
                 outcomes.setdefault(subject, (event.time_ms - time, event.kind))
         later = event.time_ms > end + settings.lateness_s * 1000
         known = known or (later and place(event.customer_id.encode(), PARTITIONS) == partition)
-    kept = {item.name: getattr(traced, item.name) for item in fields(Traced)}
-    return Traced(**kept | {"answer": Answer(known, outcomes)})
+    return replace(traced, answer=Answer(known, outcomes))
 
 
 def _nothing(recording: Recording, wanted: Wanted) -> str:

@@ -12,6 +12,8 @@ import msgspec
 
 from intents.intent import Intent
 
+LIKELY: Final = 0.2
+"""Share of customers from which on a learned next subject is worth saying; a declared one always is."""
 _VOWELS: Final = "aeiou"
 _MINUTE_MS: Final = 60_000
 
@@ -43,7 +45,7 @@ class Words:
             case "strengthened":
                 return f"wants {want} more now{self._next(intent)}, {percent}{because}"
             case "weakened":
-                return f"wants {want} less now, {percent}{because}"
+                return f"wants {want} less now, {percent}"
             case "fulfilled":
                 after = _minutes(intent.updated_at - intent.detected_at)
                 return f"got it: {want}, {why or 'as foreseen'}, {after} after it was seen coming{self._next(intent)}"
@@ -61,8 +63,10 @@ class Words:
         return f"is planning {'an' if name[:1].lower() in _VOWELS else 'a'} {name}: "
 
     def _next(self, intent: Intent) -> str:
-        following = intent.journey.next
-        return f" → next: {self.label(following)}" if following else ""
+        journey = intent.journey
+        if journey.next is None or (journey.name is None and (journey.next_share or 0.0) < LIKELY):
+            return ""
+        return f" → next: {self.label(journey.next)}"
 
 
 def sentence(value: Mapping[str, object]) -> str:
