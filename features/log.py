@@ -10,7 +10,8 @@ Many customers' logs lie in one flat array, sorted by (customer, time, order of 
 2. A folded entry joins the tile of its kind, subject and aligned slice: an hour if it is younger than `HOUR_TILES_MS`
    (measured from the newest entry that is folded with it), else a day. A tile carries the time of its newest event, so
    recency stays exact; a duration window counts a tile whole or not at all, by that time, so its count is off by at
-   most the events of the tiles whose slice holds the window's start.
+   most the events of the tiles whose slice holds the window's start. (Seen from the past, as a late outcome is asked
+   about, a tile that reaches beyond the ask is not there at all.)
 3. More than `TILE_LIMIT` tiles: old hour tiles become day tiles, then all do; then the oldest (of equal time the
    smallest) are dropped and `complete_since` says from when on the log is whole.
 4. The ids of the last `ID_LIMIT` folded events are remembered, to recognise duplicates; `floor` is the newest time of

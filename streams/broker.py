@@ -1,7 +1,7 @@
 """The broker that commands talk to: whether one answers, what it can do, and kafka-python clients that suit it.
 
-It is asked directly first (ApiVersions version 0, which every broker answers): a wrong address is told from a broker that
-is down within milliseconds, and librdkafka's mock cluster, at which kafka-python fails, gets a client that works.
+It is asked directly first (ApiVersions version 0, which every broker answers): a wrong address or a broker that is down
+is told within milliseconds, and librdkafka's mock cluster, at which kafka-python fails, gets a client that works.
 """
 
 import re
@@ -20,7 +20,6 @@ REQUEST_TIMEOUT_MS: Final = 15_000
 
 _API_VERSIONS: Final = 18
 _CREATE_TOPICS: Final = 19
-_DESCRIBE_CONFIGS: Final = 32
 _FLEXIBLE: Final = 3
 """The version of ApiVersions from which kafka-python asks; a broker without it is told apart by this."""
 _OLD: Final = (2, 3)
@@ -43,11 +42,6 @@ class Broker:
     def creates_topics(self) -> bool:
         """Whether topics are created by request; else they appear on first use (the embedded broker)."""
         return _CREATE_TOPICS in self.apis
-
-    @property
-    def tells_settings(self) -> bool:
-        """Whether a topic's settings can be asked for."""
-        return self.creates_topics and _DESCRIBE_CONFIGS in self.apis
 
     def client_options(self) -> dict[str, Any]:
         """Options that every kafka-python client of this broker needs."""
@@ -106,14 +100,16 @@ def find_broker(bootstrap: str, timeout_s: float = PROBE_TIMEOUT_S) -> Broker:
     for address in bootstrap.split(","):
         host, colon, port = address.strip().rpartition(":")
         if not colon or not host or not port.isdigit():
-            raise BrokerFailed(f"the broker's address {address!r} is not host:port: correct --broker or MICRO_INTENTS_BROKER")
+            raise BrokerFailed(
+                f"the broker's address {address!r} is not host:port: correct --broker or MICRO_INTENTS_BROKER"
+            )
         try:
             return Broker(bootstrap, _ask_for_apis(host.strip("[]"), int(port), timeout_s))
         except (OSError, struct.error, OverflowError) as error:
             reasons.append(f"{address.strip()}: {_reason(error)}")
     raise BrokerFailed(
-        f"no broker answers at {'; '.join(reasons)}. Start Kafka (docker compose up kafka), or name yours with --broker or "
-        "MICRO_INTENTS_BROKER"
+        f"no broker answers at {'; '.join(reasons)}. Start Kafka (docker compose up kafka), or name yours with "
+        "--broker or MICRO_INTENTS_BROKER"
     )
 
 

@@ -22,11 +22,14 @@ _CREATE: Final = "micro-intents topics create"
 
 def check_kafka(broker: Broker, settings: Settings) -> Iterator[Finding]:
     """Every check that needs only Kafka; raises BrokerFailed if it stops answering."""
-    embedded = "" if broker.creates_topics else " (embedded: it tells no settings, and forgets)"
-    yield well("broker", f"{settings.broker} answers{embedded}")
+    if not broker.creates_topics:
+        what = f"{settings.broker} answers; it is the embedded one, whose topics and groups cannot be looked at"
+        yield note("broker", what, "use Apache Kafka for more than a first look")
+        return
+    yield well("broker", f"{settings.broker} answers")
     with broker.admin() as admin:
         names = [topic.name for topic in wanted_topics(settings, 0)]
-        found = found_topics(admin, names, with_settings=broker.tells_settings)
+        found = found_topics(admin, names)
         yield from _topics(found, settings)
         if settings.clickstream in found:
             yield _keys(broker, settings, found[settings.clickstream].partitions)
@@ -55,7 +58,8 @@ def _keys(broker: Broker, settings: Settings, partitions: int) -> Finding:
     if not keys:
         return well("keys", "no records to look at yet")
     wrong = {
-        name: sum(place(key, partitions) != partition for partition, key in keys) for name, place in PARTITIONERS.items()
+        name: sum(place(key, partitions) != partition for partition, key in keys)
+        for name, place in PARTITIONERS.items()
     }
     misplaced = wrong[settings.partitioner]
     if not misplaced:
@@ -67,7 +71,7 @@ def _keys(broker: Broker, settings: Settings, partitions: int) -> Finding:
     return problem(
         "keys",
         found,
-        "let every producer use the same partitioner (librdkafka: partitioner=murmur2_random) and the customer_id as key",
+        "let every producer use one partitioner (librdkafka: partitioner=murmur2_random) and the customer_id as key",
     )
 
 
@@ -94,9 +98,13 @@ def _lag(
     """How many records a group has still to read, and whether anybody is reading."""
     places = [TopicPartition(topic, number) for number in range(found[topic].partitions)]
     members, committed = _group(admin, group)
-    ends = {place: end.offset for place, end in admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.LATEST)).items()}
+    ends = {
+        place: end.offset
+        for place, end in admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.LATEST)).items()
+    }
     begins = {
-        place: begin.offset for place, begin in admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.EARLIEST)).items()
+        place: begin.offset
+        for place, begin in admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.EARLIEST)).items()
     }
     lag = sum(max(0, ends[place] - committed.get(place, begins[place])) for place in places)
     said = f"{members} running, {lag:,} records of {topic} to read"
@@ -104,7 +112,9 @@ def _lag(
         yield well(command, said)
     elif lag or not committed:
         make = problem if lag else note
-        yield make(command, f"none is running as group {group}, {lag:,} records of {topic} wait", f"micro-intents {command}")
+        yield make(
+            command, f"none is running as group {group}, {lag:,} records of {topic} wait", f"micro-intents {command}"
+        )
     else:
         yield note(command, f"none is running as group {group}; it has read everything", f"micro-intents {command}")
 

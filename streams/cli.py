@@ -12,6 +12,7 @@ COMMANDS: Final = (
     "simulate",
     "replay",
     "evaluate",
+    "trace",
     "topics",
     "worker",
     "train",

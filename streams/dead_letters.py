@@ -25,11 +25,17 @@ class DeadLetters:
     topic: str
     per_minute: int
     _recent: deque[tuple[float, int]] = field(default_factory=deque)
+    _made: dict[int, set[int]] = field(default_factory=dict)
 
     def of(self, records: Records, refused: Iterable[tuple[int, str]]) -> list[Record]:
-        """Dead letters of the (offset, reason) in `refused`; raises TooManyDeadLetters."""
+        """Dead letters of the (offset, reason) in `refused`, those made before left out; raises TooManyDeadLetters."""
+        made = {offset for offset in self._made.get(records.partition, ()) if offset >= records.start}
+        self._made[records.partition] = made
         letters = []
         for offset, reason in refused:
+            if offset in made:
+                continue  # a chunk that is tried again refuses the same records again
+            made.add(offset)
             at = int(np.searchsorted(records.offsets, offset))
             key, value = records.keys[at], records.values[at]
             letters.append(dead_letter(self.topic, records.topic, records.partition, offset, reason, key, value))

@@ -40,7 +40,7 @@ class Outputs:
 
 @dataclass(slots=True)
 class Summary:
-    """What a replay came to: records and events worked, refused by reason, intents by status, the last model, seconds."""
+    """What a replay came to: records and events, refused by reason, intents by status, the last model, seconds."""
 
     records: int = 0
     events: int = 0

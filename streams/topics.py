@@ -56,12 +56,12 @@ def wanted_topics(settings: Settings, partitions: int) -> list[Wanted]:
     ]
 
 
-def found_topics(admin: KafkaAdminClient, names: Sequence[str], *, with_settings: bool = True) -> dict[str, Found]:
+def found_topics(admin: KafkaAdminClient, names: Sequence[str]) -> dict[str, Found]:
     """Those of `names` that exist."""
     described = [topic for topic in admin.describe_topics(list(names)) if topic["error_code"] == 0]
     there = [str(topic["name"]) for topic in described]
     told: dict[str, dict[str, dict[str, object]]] = {}
-    if there and with_settings:
+    if there:
         resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in there]
         told = admin.describe_configs(resources, config_filter="all")["topic"]
     return {
@@ -83,15 +83,17 @@ def create(admin: KafkaAdminClient, wanted: Wanted, partitions: int, copies: int
 
 
 def differences(wanted: Wanted, found: Found, bootstrap: str) -> Iterator[Difference]:
-    """What of `found` is not as wanted; settings only where the broker told them."""
+    """What of `found` is not as wanted."""
     if wanted.partitions and found.partitions != wanted.partitions:
         said = f"{found.partitions} partitions, not {wanted.partitions}"
-        yield Difference(said, f"delete {wanted.name} (with what is in it) and create it again: micro-intents topics create")
-    if not found.settings:
-        return
+        yield Difference(
+            said, f"delete {wanted.name} (with what is in it) and create it again: micro-intents topics create"
+        )
     for name, value in wanted.settings.items():
         if found.settings.get(name) != value:
-            yield Difference(f"{name} is {found.settings.get(name)}, not {value}", _alter(wanted, name, value, bootstrap))
+            yield Difference(
+                f"{name} is {found.settings.get(name)}, not {value}", _alter(wanted, name, value, bootstrap)
+            )
     for name, least in wanted.least.items():
         kept = int(found.settings.get(name, -1))
         if 0 <= kept < least or (kept < 0 and name != "retention.ms"):

@@ -43,7 +43,7 @@ class NothingToTrace(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which event: one by its id, or the first that led to an intent, of one customer or of anybody in the last third."""
+    """Which event: one by its id, or the first that led to an intent: of one customer, or in the last third."""
 
     event_id: str | None = None
     customer_id: str | None = None
@@ -51,7 +51,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the trainer will learn of a question: ms until each subject's first outcome within the horizon, and its kind.
+    """What the trainer will learn: by subject, ms until its first outcome within the horizon, and the outcome's kind.
 
     `known`: the recording goes on until the watermark has passed the horizon.
     """
@@ -62,10 +62,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """One record on its way: the `number`-th of `total` (from 1), the step and commit that it led to, the model that spoke.
+    """One record on its way: the `number`-th of `total` (from 1), the step and commit it led to, the model that spoke.
 
-    `before` are the stored states of `step.customers` before the step; `dead` the dead letters it led to. `event` is the
-    event of `step.batch` that is told of (-1: the record was refused), `answer` what came of its question.
+    `before` are the stored states of `step.customers` before the step; `dead` the dead letters it led to. `event` is
+    the event of `step.batch` that is told of (-1: the record was refused), `answer` what came of its question.
     """
 
     recording: Recording
@@ -84,18 +84,27 @@ class Traced:
 
     @property
     def changes(self) -> list[tuple[Change, Intent, Record]]:
-        """The event's own changes of intents, with what is published of each; without deadlines that passed meanwhile."""
+        """The event's own changes of intents, with what is published of each; first that which shows most (`rank`).
+
+        Deadlines that passed meanwhile are not among them.
+        """
         published = zip(self.step.detected.changes, self.step.intents[0], self.step.records[0], strict=False)
-        return [
+        mine = [
             (change, intent, record)
             for (change, _), intent, record in published
             if not change.deadline and change.event == self.event
         ]
+        return sorted(mine, key=lambda found: -_worth(found[1]))
 
     def rank(self) -> int:
-        """How well it shows the way: 2 for an intent on a declared journey that goes on, 1 for any intent, 0 for none."""
-        found = [intent for _, intent, _ in self.changes if intent.status == "detected"]
-        return 1 + any(intent.journey.name and intent.journey.next for intent in found) if found else 0
+        """How well it shows the way: 2 for a new intent on a declared journey that goes on, 1 for any, 0 for none."""
+        return max((_worth(intent) for _, intent, _ in self.changes), default=0)
+
+
+def _worth(intent: Intent) -> int:
+    if intent.status != "detected":
+        return 0
+    return 2 if intent.journey.name and intent.journey.next else 1
 
 
 class _Witness(Engine):
@@ -105,17 +114,13 @@ class _Witness(Engine):
 
     async def step(self, pieces: Sequence[Piece]) -> tuple[Step, list[Commit]]:
         """Work the step and remember its first piece: there is but one when records come one by one."""
-        before = [
-            blob for piece in pieces for blob in await self.store.peek(piece.partition.key, piece.customers)
-        ]
+        before = [blob for piece in pieces for blob in await self.store.peek(piece.partition.key, piece.customers)]
         step, commits = await Engine.step(self, pieces)
         self.seen = (step, commits[0], before)
         return step, commits
 
 
-async def trace(
-    recording: Recording, settings: Settings, catalogue: Catalogue, wanted: Wanted, told: Told
-) -> Traced:
+async def trace(recording: Recording, settings: Settings, catalogue: Catalogue, wanted: Wanted, told: Told) -> Traced:
     """Replay `recording`, learning on the way, up to the wanted event; raises NothingToTrace."""
     total, first = _look_ahead(recording, wanted)
     setup = Setup(CORE, catalogue, catalogue.names, rules=settings.rules, namespace=settings.namespace)
@@ -193,9 +198,7 @@ def _alone(wanted: Wanted, first: int) -> Callable[[int, bytes], bool]:
     return lambda number, of: number >= first
 
 
-def _cut(
-    recording: Recording, alone: Callable[[int, bytes], bool]
-) -> Iterator[tuple[int, bool, RecordingBatch]]:
+def _cut(recording: Recording, alone: Callable[[int, bytes], bool]) -> Iterator[tuple[int, bool, RecordingBatch]]:
     """(number of its last record, whether it goes alone, batch), the recording's batches cut around what goes alone."""
     done = 0
     for batch in recording.batches():

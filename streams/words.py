@@ -1,14 +1,12 @@
 """Intents in words that a shop's person understands, one sentence a change.
 
-    customer 4711 is planning a birthday: Party supplies → next: Ice cream, 64 %, because 5 views in 30 min, 1 in the cart
+    customer 4711 is planning a birthday: Party supplies → next: Ice cream, 64 %, because 5 views in 5 min
 
 A declared journey is called by its name in the catalogue, so name it by what is planned.
 """
 
 from collections.abc import Mapping
 from typing import Final
-
-import msgspec
 
 from intents.intent import Intent
 
@@ -67,11 +65,6 @@ class Words:
         if journey.next is None or (journey.name is None and (journey.next_share or 0.0) < LIKELY):
             return ""
         return f" → next: {self.label(journey.next)}"
-
-
-def sentence(value: Mapping[str, object]) -> str:
-    """One sentence about an intent event as it stands on the topic (decoded JSON); raises msgspec.ValidationError."""
-    return Words().say(msgspec.convert(value, Intent))
 
 
 def plain(text: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import orjson
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, Message, Producer
 from confluent_kafka import TopicPartition as Place
 
 from features.core_bundle import CORE
@@ -180,22 +180,33 @@ class KafkaRun:
 
     def published(self, topic: str, partitions: int = PARTITIONS) -> dict[int, list[bytes]]:
         """Values of a topic by partition, all there are now."""
+        return {
+            number: [value for message in messages if (value := message.value()) is not None]
+            for number, messages in self.messages(topic, partitions).items()
+        }
+
+    def messages(self, topic: str, partitions: int = PARTITIONS) -> dict[int, list[Message]]:
+        """Messages of a topic by partition, all there are now."""
         consumer = Consumer(
             {"bootstrap.servers": self.settings.broker, "group.id": "test", "enable.auto.commit": False, "log_level": 0}
         )
-        values: dict[int, list[bytes]] = {number: [] for number in range(partitions)}
+        values: dict[int, list[Message]] = {number: [] for number in range(partitions)}
         ends = {n: consumer.get_watermark_offsets(Place(topic, n), timeout=20)[1] for n in values}
         consumer.assign([Place(topic, number, 0) for number, end in ends.items() if end])
         at = dict.fromkeys(values, 0)
         while any(at[n] < ends[n] for n in values):
             for message in consumer.consume(1000, timeout=10):
                 assert message.error() is None
-                number, offset, value = message.partition(), message.offset(), message.value()
-                assert number is not None and offset is not None and value is not None
-                values[number].append(value)
+                number, offset = message.partition(), message.offset()
+                assert number is not None and offset is not None
+                values[number].append(message)
                 at[number] = offset + 1
         consumer.close()
         return values
+
+    def count(self, topic: str, partitions: int) -> int:
+        """Records of a topic."""
+        return sum(len(messages) for messages in self.messages(topic, partitions).values())
 
     def states(self, customers: Iterable[bytes]) -> dict[str, bytes | None]:
         """The state of each customer in Redis."""

@@ -1,16 +1,26 @@
-"""The whole job through a real Kafka and a real Redis, with real worker processes."""
+"""The whole job through a real Kafka and a real Redis, with real worker and trainer processes."""
 
 import signal
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pytest
 
+from features.core_bundle import CORE
+from features.state import decode as decode_states
+from intents.snapshots import ModelStore, decode, encode
+from intents.training import Trainer
+from streams.children import wait_for
+from streams.partitioner import partitions_for
 from streams.recordings import RecordingBatch
 from streams.settings import Settings
+from streams.shop import DEMO_CATALOGUE
+from streams.simulate import simulate
 from tests.conftest import TopicFactory
-from tests.job import InProcessRun, KafkaRun, cut, disturbed, first_records, learned, without_repeats
+from tests.job import PARTITIONS, InProcessRun, KafkaRun, cut, disturbed, first_records, learned, without_repeats
 from tests.services import Service
 
 LEARNED = 20_000
@@ -88,3 +98,128 @@ def test_workers_killed_and_added_count_every_event_once(job: KafkaRun, taobao: 
     }
     keys = batch.keys
     assert job.states(keys) == alone.states(job.settings, keys)
+
+
+def event(number: int, customer: str, **fields: object) -> bytes:
+    """One event as JSON; views of a category a minute apart, unless told otherwise."""
+    usual = {
+        "event_id": f"e{number}",
+        "customer_id": customer,
+        "kind": "view",
+        "time": 60_000 * number,
+        "category": "tents",
+    }
+    return orjson.dumps(usual | fields)
+
+
+def batch_of(pairs: list[tuple[bytes, bytes]]) -> RecordingBatch:
+    """Records of these (key, value)."""
+    return RecordingBatch([key for key, _ in pairs], [value for _, value in pairs], np.zeros(len(pairs), np.int64), 0)
+
+
+def test_refused_and_poisonous_records_are_dead_lettered_once(job: KafkaRun) -> None:
+    """Each bad record, and one that our own bug chokes on, is kept with place, reason and bytes; the rest is worked."""
+    job.settings = replace(job.settings, model="")
+    good = [(f"c{n % 40}".encode(), event(n, f"c{n % 40}")) for n in range(400)]
+    bad = [
+        (b"c1", b"{not json"),
+        (b"c2", event(1001, "somebody-else")),
+        (b"c3", event(1002, "c3", kind="dance")),
+        (b"c4", event(1003, "c4", time=2**60)),
+        (b"c5", orjson.dumps({"customer_id": "c5"})),
+        (b"c6", event(0, "c6", event_id="poison-1", time=1)),
+    ]
+    rows = good[:200] + bad + good[200:]
+    job.send(batch_of(rows))
+    with job.process() as worker:
+        job.finish(worker)
+    letters = [message for messages in job.messages(job.settings.dead_letter, 1).values() for message in messages]
+    assert Counter((m.key(), m.value()) for m in letters) == Counter(bad)
+    headers = [{name: value.decode() for name, value in m.headers() or []} for m in letters]  # type: ignore[union-attr]  # bytes
+    reasons = {letter.key(): header["reason"] for letter, header in zip(letters, headers, strict=True)}
+    assert reasons[b"c1"].startswith("not JSON") and "is not the customer_id" in reasons[b"c2"]
+    assert "dance" in reasons[b"c3"] and "event_id" in reasons[b"c5"] and reasons[b"c6"] == "bug: ArithmeticError"
+    assert {header["topic"] for header in headers} == {job.settings.clickstream}
+    assert len({(header["partition"], header["offset"]) for header in headers}) == len(bad)
+    states = job.states(key for key, _ in good)
+    counts = [len(decode_states([name], [blob]).logs.entries) for name, blob in states.items()]
+    assert sum(counts) == len(good)
+
+
+def test_intents_of_a_quiet_partition_expire(
+    job: KafkaRun, taobao: tuple[bytes, RecordingBatch]
+) -> None:
+    """When nothing comes any more every open intent still gets one end, of its own time; with idle time off it waits."""
+    snapshot, batch = taobao
+    Path(job.settings.model).write_bytes(snapshot)
+    job.settings = replace(job.settings, horizon_s=4, lateness_s=1, threshold=0.02)
+    job.send(cut(batch, 0, 3_000))
+
+    def statuses() -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for values in job.published(job.settings.intents).values():
+            for intent in map(orjson.loads, values):
+                found.setdefault(intent["intent_id"], []).append(intent["status"])
+                if intent["status"] == "expired":
+                    assert intent["updated_at"] == intent["expires_at"]
+        return found
+
+    def unended() -> int:
+        return sum(1 for said in statuses().values() if said[-1] not in ("fulfilled", "expired"))
+
+    with job.process() as worker:
+        job.finish(worker)
+    assert unended() > 0
+    job.settings = replace(job.settings, idle_s=1)
+    with job.process():
+        # Nothing is claimed before a record comes: one more for each partition.
+        job.send(batch_of(one_record_a_partition(int(batch.times_ms[:3_000].max()))))
+        wait_for(lambda: unended() == 0, "an end for every intent", 60)
+    assert all(sum(status in ("fulfilled", "expired") for status in said) == 1 for said in statuses().values())
+
+
+def one_record_a_partition(time: int) -> list[tuple[bytes, bytes]]:
+    """A view of a customer of each partition."""
+    found: dict[int, bytes] = {}
+    for n in range(200):
+        key = f"late{n}".encode()
+        found.setdefault(int(partitions_for([key], PARTITIONS)[0]), key)
+    assert len(found) == PARTITIONS
+    return [(key, event(n, key.decode(), event_id=f"late-{n}", time=time)) for n, key in found.items()]
+
+
+def test_worker_and_trainer_learn_together(job: KafkaRun, tmp_path: Path) -> None:
+    """Snapshots reach a running worker, which then publishes intents; a killed trainer goes on to the same bytes."""
+    (tmp_path / "catalogue.toml").write_text(DEMO_CATALOGUE, encoding="utf-8")
+    simulate(tmp_path / "shop.jsonl", events=8_000, customers=240)
+    job.settings = replace(job.settings, model="", catalogue=str(tmp_path / "catalogue.toml"), snapshot_s=0.2)
+    store = ModelStore(job.settings.model_store)
+    batch = first_records(tmp_path / "shop.jsonl", 8_000)
+
+    def latest_ready() -> bool:
+        found = store.latest()
+        return found is not None and decode(store.load(found.name), CORE).model.ready
+
+    with job.process() as worker:
+        with job.process("train") as trainer:
+            job.send(cut(batch, 0, 4_000))
+            job.finish(worker, trainer)
+            wait_for(latest_ready, "a ready model", 60)
+            trainer.kill()
+            trainer.wait()
+        before = len(store.names())
+        with job.process("train") as trainer:
+            wait_for(lambda: ", ready" in job.logs(), "the worker's ready model", 60)
+            job.send(cut(batch, 4_000, 8_000))
+            job.finish(worker, trainer)
+            wait_for(lambda: store.names()[-1] > f"{job.count(job.settings.examples, 1):020d}", "the last snapshot", 60)
+        assert len(store.names()) > before
+    values = [orjson.loads(value) for values in job.published(job.settings.intents).values() for value in values]
+    assert {"detected", "expired", "fulfilled"} <= {value["status"] for value in values}
+    assert all(value["model"]["version"] != "none" for value in values)
+    last = decode(store.load(store.names()[-1]), CORE)
+    alone = Trainer(CORE, 30 * 60_000)
+    for offset, record in enumerate(job.published(job.settings.examples, 1)[0]):
+        alone.read(offset, record)
+        alone.resolve()
+    assert encode(alone.checkpoint()) == encode(last)

@@ -1,7 +1,8 @@
 """A worker or trainer process as `micro-intents worker|train` runs it, which can die on purpose at a fault point.
 
 `python -m tests.worker_program worker SETTINGS.json [DIE_AT]`: with DIE_AT = n the worker kills itself (SIGKILL) when it is
-about to publish the records of its n-th commit that has intents in it: committed, not published.
+about to publish the records of its n-th commit that has intents in it: committed, not published. An event whose id begins with
+`poison` makes its features raise, as a bug of ours would.
 """
 
 import logging
@@ -10,9 +11,11 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import orjson
 
+from features.events import Batch, Chunk
 from sinks.records import Record
 from streams.settings import Settings
 from streams.transport import ChunkApp, run_worker
@@ -33,6 +36,18 @@ def die_between_commit_and_publish(app: ChunkApp, intents: str, at: int) -> None
     app.publish = fatal  # type: ignore[method-assign]  # the fault point
 
 
+def raise_on_poison() -> None:
+    """Make the step from events to a batch raise for events whose id begins with `poison`."""
+    real = Batch.of
+
+    def of(chunks: Sequence[Chunk], *rest: Any) -> Batch:
+        if any(event_id.startswith("poison") for chunk in chunks for event_id in chunk.event_ids):
+            raise ArithmeticError("poison")
+        return real(chunks, *rest)
+
+    Batch.of = staticmethod(of)  # type: ignore[method-assign]  # the fault point
+
+
 def main(kind: str, path: str, die_at: str = "0") -> int:
     """Run the process to its end."""
     logging.basicConfig(level="INFO", stream=sys.stdout)
@@ -41,6 +56,7 @@ def main(kind: str, path: str, die_at: str = "0") -> int:
         from streams.worker import make_worker as make
     else:
         from streams.train import make_trainer as make
+    raise_on_poison()
     app = make(settings)
     if int(die_at):
         die_between_commit_and_publish(app, settings.intents, int(die_at))

@@ -20,7 +20,8 @@ PLAIN_EVERY_S: Final = 10.0
 class Update(Protocol):
     """Told how far the work has come: a share in [0, 1], and how many units."""
 
-    def __call__(self, share: float, count: int) -> None: ...
+    def __call__(self, share: float, count: int) -> None:
+        """Show it."""
 
 
 def results() -> Console:
@@ -28,9 +29,9 @@ def results() -> Console:
     return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
 
 
-def table(title: str, *columns: str) -> Table:
+def table(*columns: str) -> Table:
     """A table whose columns after the first are numbers, or text where they end in a space."""
-    made = Table(title=title, title_justify="left", title_style="bold")
+    made = Table()
     for number, column in enumerate(columns):
         made.add_column(column.strip(), justify="left" if not number or column.endswith(" ") else "right")
     return made
@@ -47,7 +48,12 @@ def progress(what: str, unit: str, clock: Callable[[], float] = time.monotonic) 
     console = Console(stderr=True, highlight=False)
     began = clock()
     if console.is_terminal:
-        columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"), TimeRemainingColumn()]
+        columns = [
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[said]}"),
+            TimeRemainingColumn(),
+        ]
         with Progress(*columns, console=console, transient=True) as shown:
             task = shown.add_task(what, total=1.0, said="")
 

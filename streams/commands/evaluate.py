@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from streams.settings import Settings
 
 
-@click.command("evaluate")
+@click.command("evaluate", short_help="Judge what a model said, beside a simple rule.")
 @click.argument("scores", type=RECORDING)
 @click.argument("recording", type=RECORDING)
 @click.option("--limit", type=click.IntRange(min=1), help="Judge by the first N events of the recording only.")
@@ -64,7 +64,7 @@ def _lines(path: Path, update: "Update") -> Iterator[bytes]:
 def _print(found: "Evaluation", limit: int | None) -> None:
     from streams.commands.console import cells, results, table
 
-    shown = table(f"{found.events:,} events{' (the first ones)' if limit else ''}", "", "model", "rule")
+    shown = table("", "model", "rule: latest touched")
     task = ""
     for what, model, rule in found.rows():
         if task and what.split(":")[0] != task:
@@ -72,6 +72,7 @@ def _print(found: "Evaluation", limit: int | None) -> None:
         task = what.split(":")[0]
         shown.add_row(*cells(what.replace("_", " "), _number(model), _number(rule)))
     console = results()
+    console.print(f"{found.events:,} events{' (the first ones)' if limit else ''}", style="bold")
     console.print(shown)
     for count, said in (
         (found.missing_rank_lines, "carts and purchases have no line in the scores (counted as misses)"),

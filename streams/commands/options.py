@@ -18,10 +18,14 @@ OUTPUT = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 _OVERRIDES: Final[dict[str, Callable[[Function], Function]]] = {
     "broker": click.option("--broker", metavar="HOST:PORT", help="Kafka's address (several by commas)."),
-    "redis_url": click.option("--redis", "redis_url", metavar="URL", help="Redis' address: redis://, rediss:// or unix://."),
+    "redis_url": click.option(
+        "--redis", "redis_url", metavar="URL", help="Redis' address: redis://, rediss:// or unix://."
+    ),
     "namespace": click.option("--namespace", metavar="NAME", help="Keeps installations apart that share a Redis."),
     "model": click.option("--model", type=RECORDING, help="A snapshot to use, frozen, instead of the store's latest."),
-    "model_store": click.option("--model-store", metavar="URL", help="Where the model snapshots are (a folder, s3://…)."),
+    "model_store": click.option(
+        "--model-store", metavar="URL", help="Where the model snapshots are (a folder, s3://…)."
+    ),
     "catalogue": click.option(
         "--catalog", "catalogue", type=RECORDING, help="TOML catalogue of intents; without one, each category is one."
     ),

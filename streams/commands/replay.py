@@ -35,7 +35,7 @@ class Speed(click.ParamType):
         return speed
 
 
-@click.command("replay")
+@click.command("replay", short_help="Replay a recording into Kafka, or in process.")
 @click.argument("file", type=RECORDING)
 @click.option("--in-process", is_flag=True, help="Without Kafka and Redis: work it here, with the same code.")
 @click.option("--speed", type=Speed(), help="Into Kafka: 60 is a minute a second; max (default) as fast as it goes.")
@@ -87,12 +87,14 @@ def _check(
     """Refuse options that do not go together."""
     context = click.get_current_context()
     if in_process and speed is not None:
-        raise click.UsageError("--speed paces a replay into Kafka; in process it always goes as fast as it can", context)
+        raise click.UsageError(
+            "--speed paces a replay into Kafka; in process it always goes as fast as it can", context
+        )
     if outputs["save_model"] and not learn:
         raise click.UsageError("--save-model keeps what was learned: add --learn", context)
-    paths = [path.absolute() for path in outputs.values() if path]
+    paths = [path.resolve() for path in (context.params["file"], *outputs.values()) if path]
     if len(set(paths)) < len(paths):
-        raise click.UsageError("two outputs have the same name", context)
+        raise click.UsageError("two of the files are the same one", context)
     if not in_process:
         given = [name for name in _ONLY_IN_PROCESS if context.params.get(name)]
         given += ["partitions"] if partitions else []
@@ -131,24 +133,23 @@ def _in_process(
         batches = recording.batches(limit=limit, sort_by_time=sort)
         if settings.catalogue:
             batches = seen.watching(batches)
-        work = replay_in_process(
-            batches, settings, catalogue, outputs, learn=learn, partitions=partitions, told=told
-        )
+        work = replay_in_process(batches, settings, catalogue, outputs, learn=learn, partitions=partitions, told=told)
         try:
             summary = asyncio.run(work)
         except UnusableSnapshot as error:
             raise Failure(str(error)) from error
-    _print(recording, summary, outputs)
+    _print(recording, summary, outputs, settings)
     for idle in seen.idle_rules(Path(settings.catalogue), catalogue) if settings.catalogue and not limit else []:
         click.echo(idle, err=True)
 
 
-def _print(recording: "Recording", summary: "Summary", outputs: "Outputs") -> None:
+def _print(recording: "Recording", summary: "Summary", outputs: "Outputs", settings: "Settings") -> None:
     from streams.commands.console import cells, results, table
 
     console = results()
     made_up = " (made up)" if (recording.header or {}).get("made_up") else ""
-    shown = table(f"{recording.path.name}: {recording.format}{made_up}", "", "count")
+    console.print(cells(f"{recording.path.name}: {recording.format}{made_up}")[0], style="bold")
+    shown = table("", "count")
     shown.add_row(*cells("records read", f"{summary.records:,}"))
     shown.add_row(*cells("events worked", f"{summary.events:,}"))
     shown.add_row(*cells("records refused", f"{summary.refused.total():,}"))
@@ -166,9 +167,10 @@ def _print(recording: "Recording", summary: "Summary", outputs: "Outputs") -> No
             console.print("A model that is not ready emits nothing: add --learn (and events), or --model SNAPSHOT.")
     for path in (outputs.intents, outputs.scores, outputs.dead, outputs.model):
         if path is not None:
-            console.print(f"wrote {path}")
+            click.echo(f"wrote {path}")
     if outputs.scores is not None:
-        console.print(f"how good that is: micro-intents evaluate {outputs.scores} {recording.path}", soft_wrap=True)
+        again = f" --catalog {settings.catalogue}" if settings.catalogue else ""
+        click.echo(f"how good that is: micro-intents evaluate {outputs.scores} {recording.path}{again}")
 
 
 def _into_kafka(
@@ -190,7 +192,7 @@ def _into_kafka(
 
     with progress(f"replaying {recording.path.name} into {settings.clickstream}", "events") as update:
         sent, too_long, partitions, seconds = asyncio.run(send(update))
-    shown = table(f"{recording.path.name}: {recording.format}", "", "count")
+    shown = table("", "count")
     shown.add_row(*cells("records sent and acknowledged", f"{sent:,}"))
     shown.add_row(*cells("left out: longer than workers accept", f"{too_long:,}"))
     shown.add_row(*cells(f"partitions of {settings.clickstream} (by {settings.partitioner})", f"{partitions:,}"))

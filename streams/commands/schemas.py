@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 
-@click.command("schemas")
+@click.command("schemas", short_help="Print the JSON Schemas of the topics.")
 @click.argument("name", type=click.Choice(["clickstream", "intents"]), required=False)
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Write NAME.json files into this folder.")
 def command(name: str | None, out: Path | None) -> None:

@@ -7,7 +7,7 @@ import click
 from streams.commands.options import OUTPUT, plain_failures
 
 
-@click.command("simulate")
+@click.command("simulate", short_help="Write a made-up recording, and its truth.")
 @click.argument("out", type=OUTPUT)
 @click.option("--customers", type=click.IntRange(min=1), default=600, show_default=True, help="Customers of the shop.")
 @click.option("--events", type=click.IntRange(min=1), default=20_000, show_default=True, help="Events to write.")

@@ -15,10 +15,16 @@ if TYPE_CHECKING:
     from streams.words import Words
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_COLOURS = {"detected": "green", "strengthened": "green", "weakened": "yellow", "fulfilled": "cyan", "expired": "bright_black"}
+_COLOURS = {
+    "detected": "green",
+    "strengthened": "green",
+    "weakened": "yellow",
+    "fulfilled": "cyan",
+    "expired": "bright_black",
+}
 
 
-@click.command("tail")
+@click.command("tail", short_help="Show intents as they come, in words.")
 @click.option("--from-beginning", is_flag=True, help="All there are, not only new ones.")
 @click.option("--no-follow", is_flag=True, help="Stop at what is the end now.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after N of them.")

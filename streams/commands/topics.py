@@ -10,16 +10,20 @@ if TYPE_CHECKING:
     from streams.settings import Settings
 
 
-@click.group("topics")
+@click.group("topics", short_help="Create the topics as they must be.")
 def command() -> None:
     """Create the topics, and see that they are as they must be."""
 
 
 @command.command("create")
 @click.option(
-    "--partitions", type=click.IntRange(1, 10_000), help="Of clickstream and intents; 8 for new ones. They never change."
+    "--partitions",
+    type=click.IntRange(1, 10_000),
+    help="Of clickstream and intents; 8 for new ones. They never change.",
 )
-@click.option("--replication-factor", type=click.IntRange(1, 16), help="Copies of each partition; the broker's default.")
+@click.option(
+    "--replication-factor", type=click.IntRange(1, 16), help="Copies of each partition; the broker's default."
+)
 @click.option(
     "--keep-days", type=click.IntRange(7, 3650), default=14, show_default=True, help="How long new topics keep records."
 )
@@ -42,7 +46,7 @@ def create_command(
     broker = find_broker(settings.broker)
     if not broker.creates_topics:
         raise Failure(f"{settings.broker} creates no topics by request (the embedded broker makes them on first use)")
-    shown = table("", "topic", "partitions", "copies", "state ")
+    shown = table("topic", "partitions", "copies", "state ")
     advice = []
     with broker.admin() as admin:
         names = [topic.name for topic in wanted_topics(settings, 0)]
@@ -56,7 +60,9 @@ def create_command(
         for wanted in wanted_topics(settings, count):
             found = after[wanted.name]
             wrong = list(differences(wanted, found, settings.broker))
-            state = "; ".join(each.found for each in wrong) or ("as it should be" if wanted.name in before else "created")
+            state = "; ".join(each.found for each in wrong) or (
+                "as it should be" if wanted.name in before else "created"
+            )
             shown.add_row(*cells(wanted.name, found.partitions, found.copies, state))
             advice += [f"{wanted.name}: {each.found}: {each.advice}" for each in wrong]
     results().print(shown)

@@ -11,11 +11,10 @@ if TYPE_CHECKING:
     from streams.settings import Settings
 
 
-@click.command("train")
+@click.command("train", short_help="Learn from what workers publish, and save models.")
 @log_level
-@click.pass_context
 @with_settings("broker", "model_store")
-def command(context: click.Context, level: str, settings: "Settings") -> None:
+def command(level: str, settings: "Settings") -> None:
     """Learn from what workers asked and what came of it, and write model snapshots, until stopped.
 
     \b
@@ -26,4 +25,4 @@ def command(context: click.Context, level: str, settings: "Settings") -> None:
     from streams.train import run
 
     log_to_stderr(level)
-    context.exit(run(settings))
+    click.get_current_context().exit(run(settings))

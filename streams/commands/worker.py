@@ -11,11 +11,10 @@ if TYPE_CHECKING:
     from streams.settings import Settings
 
 
-@click.command("worker")
+@click.command("worker", short_help="Read the clickstream and publish intents.")
 @log_level
-@click.pass_context
 @with_settings("broker", "redis_url", "namespace", "model", "model_store", "catalogue")
-def command(context: click.Context, level: str, settings: "Settings") -> None:
+def command(level: str, settings: "Settings") -> None:
     """Read the clickstream, keep every customer's features in Redis, and publish intents, until stopped.
 
     \b
@@ -27,4 +26,4 @@ def command(context: click.Context, level: str, settings: "Settings") -> None:
     from streams.worker import run
 
     log_to_stderr(level)
-    context.exit(run(settings))
+    click.get_current_context().exit(run(settings))

@@ -177,11 +177,12 @@ class Look:
         """The rows of one ask."""
         return slice(int(self.view.first[ask]), int(self.view.end[ask]))
 
-    def pairs(self) -> Iterator[tuple[int, int, int]]:
-        """(pair, ask, subject) of every pair, and the spare pair with an unheard-of subject for every ask."""
+    def pairs(self, most: int) -> list[tuple[int, int, int]]:
+        """(pair, ask, subject) of about `most` pairs, and the spare pair with an unheard-of subject for the last ask."""
         pairs = self.aggregates.pairs
-        yield from zip(range(pairs.size), pairs.ask.tolist(), pairs.subject.tolist(), strict=True)
-        yield from ((pairs.size, ask, 4_711) for ask in range(len(self.seen)))
+        step = 1 + pairs.size // most
+        found = list(zip(range(pairs.size), pairs.ask.tolist(), pairs.subject.tolist(), strict=True))
+        return [*found[::step], (pairs.size, len(self.seen) - 1, 4_711)]
 
 
 def judged(events: Sequence[Event]) -> tuple[list[Told], NaiveLogs]:

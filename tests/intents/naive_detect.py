@@ -15,6 +15,7 @@ from features.events import Chunk
 from features.kinds import KINDS
 from intents.detect import Setup
 from intents.intent import Evidence, Intent, JourneyStep, ModelName, Source, Status
+from intents.journeys import MIN_LIFT
 from intents.model import Model
 from tests.features.naive_log import STATE, Entry, Event, NaiveLog
 from tests.features.naive_windows import by_recency, vector
@@ -159,7 +160,7 @@ class NaiveDetect:
             self._told_before(line, told.before)
             self._outcome(customer, line)
         elif event.kind in ASKED and not told.late:
-            candidates, touched = self._candidates(told.after, event.time, 6, 2)
+            candidates, touched = self.candidates(told.after, event.time, 6, 2)
             viewed = tuple(candidate.subject for candidate in candidates[: min(len(event.subjects), touched)])
             self.asked.append(Asked(line, viewed, candidates, touched))
             if event.kind == "view":
@@ -168,7 +169,8 @@ class NaiveDetect:
 
     # What is asked
 
-    def _candidates(self, entries: Sequence[Entry], t: int, most: int, foreseen: int) -> tuple[list[Candidate], int]:
+    def candidates(self, entries: Sequence[Entry], t: int, most: int, foreseen: int) -> tuple[list[Candidate], int]:
+        """At most `most` touched and `foreseen` foreseen candidates, and how many were touched."""
         order = by_recency(entries)
         touched = order[:most]
         chosen = touched + self._likely(touched, foreseen)
@@ -197,7 +199,7 @@ class NaiveDetect:
         for subject in line.event.subjects:
             self.outcomes.append(Outcome(line, subject, by_recency(entries)[:6]))
         if self.setup.rank_outcomes:
-            self._score("rank", line, self._candidates(entries, line.event.time, 24, 8)[0])
+            self._score("rank", line, self.candidates(entries, line.event.time, 24, 8)[0])
 
     def _score(self, ask: str, line: Line, candidates: Sequence[Candidate]) -> None:
         said = {"ask": ask, "customer_id": line.event.customer, "time": line.event.time, "event_id": line.event_id}
@@ -335,7 +337,7 @@ class NaiveDetect:
                 return JourneyStep(journey.name, stage, following, round(share, 4) or None)
         everything = max(self.model.tables.views + self.model.tables.outcomes, 1)
         for after, share in sorted(nexts, key=lambda pair: -pair[1]):
-            if share >= 2 * (self.known.total(0, after) + self.known.total(1, after)) / everything:
+            if share >= MIN_LIFT * (self.known.total(0, after) + self.known.total(1, after)) / everything:
                 return JourneyStep(None, None, self._name(after), round(share, 4))
         return JourneyStep(None, None, None)
 

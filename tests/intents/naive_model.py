@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from intents.model import Model
+from intents.tables import OUTCOME_WEIGHT
 
 
 @dataclass
@@ -42,7 +43,7 @@ class NaiveModel:
         if row is None:
             return []
         tables, subjects = self.model.tables, list(self.rows)
-        all_ = self.total(2, subject) + self.total(3, subject) + 8
+        all_ = self.total(2, subject) + OUTCOME_WEIGHT * self.total(3, subject) + 8
         pairs = zip(tables.successors[:, row].tolist(), tables.successor_counts[:, row].tolist(), strict=True)
         return [(subjects[int(to)], count / all_) for to, count in pairs if to >= 0]
 

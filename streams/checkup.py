@@ -1,0 +1,114 @@
+"""Is the installation well? Every part is looked at, and each finding that is not good says what to do."""
+
+import asyncio
+from collections.abc import Iterator
+
+from features.core_bundle import CORE
+from features.redis_store import RedisStore
+from features.store import PartitionKey, StoreUnavailable
+from intents.catalog import CatalogueError
+from intents.model import NEEDED_NEGATIVE, NEEDED_POSITIVE, Model
+from intents.snapshots import ModelStore, UnusableSnapshot, decode
+from streams.broker import BrokerFailed, find_broker
+from streams.checkup_kafka import check_kafka
+from streams.findings import Finding, note, problem, well
+from streams.models import load_model
+from streams.settings import PUBLIC_HASH_KEY, Settings
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Look at everything that a worker and a trainer need; what does not answer is a finding too."""
+    yield _settings(settings)
+    yield _catalogue(settings)
+    try:
+        yield from check_kafka(find_broker(settings.broker), settings)
+    except BrokerFailed as error:
+        yield problem("broker", "does not answer", str(error))
+    yield from _redis(settings)
+    yield _model(settings)
+
+
+def _settings(settings: Settings) -> Finding:
+    try:
+        PartitionKey(settings.namespace, settings.clickstream, 0)
+    except ValueError as error:
+        return problem("settings", str(error), "correct MICRO_INTENTS_NAMESPACE or MICRO_INTENTS_CLICKSTREAM")
+    if settings.hash_key == PUBLIC_HASH_KEY:
+        found = "the hash key is the public one, which hides no customer in the examples"
+        return note("settings", found, "set MICRO_INTENTS_HASH_KEY, the same for all workers (openssl rand -hex 32)")
+    return well("settings", f"namespace {settings.namespace}, a hash key of your own")
+
+
+def _catalogue(settings: Settings) -> Finding:
+    if not settings.catalogue:
+        return well("catalogue", "none: each category is an intent of its own")
+    try:
+        catalogue = settings.load_catalogue()
+    except CatalogueError as error:
+        return problem("catalogue", str(error), "correct that line")
+    except (OSError, UnicodeDecodeError) as error:
+        return problem("catalogue", f"{settings.catalogue} cannot be read ({error})", "correct MICRO_INTENTS_CATALOGUE")
+    return well("catalogue", f"{len(catalogue.rules)} intents and {len(catalogue.journeys)} journeys")
+
+
+def _redis(settings: Settings) -> Iterator[Finding]:
+    try:
+        store = RedisStore.from_url(settings.redis_url, timeout_s=settings.redis_timeout_s)
+    except ValueError as error:
+        yield problem("Redis", str(error), "correct MICRO_INTENTS_REDIS_URL or --redis")
+        return
+
+    async def ask() -> tuple[str, list[str]]:
+        try:
+            checkup = await store.check()
+            return checkup.version, checkup.problems
+        finally:
+            await store.close()
+
+    try:
+        version, problems = asyncio.run(ask())
+    except StoreUnavailable as error:
+        yield problem(
+            "Redis", str(error), "start it (docker compose up redis), or name yours with MICRO_INTENTS_REDIS_URL"
+        )
+        return
+    for each in problems:
+        found, _, advice = each.partition(": ")
+        yield problem("Redis", found, advice)
+    if not problems:
+        yield well("Redis", f"version {version}, evicts nothing, writes every change down")
+
+
+def _model(settings: Settings) -> Finding:
+    if settings.model:
+        try:
+            return _readiness(load_model(settings.model, CORE), f"{settings.model} (frozen)")
+        except (UnusableSnapshot, OSError) as error:
+            return problem(
+                "model", f"{settings.model}: {error}", "correct MICRO_INTENTS_MODEL or --model, or leave it out"
+            )
+    try:
+        store = ModelStore(settings.model_store)
+        newest = store.latest()
+        if newest is None:
+            return note(
+                "model", f"no snapshot in {settings.model_store} yet", "micro-intents train (and events to learn from)"
+            )
+        if newest.disputed:
+            found = f"two snapshots claim the offset of {newest.name}: two trainers disagree"
+            return problem("model", found, "see that all trainers read the same examples topic with the same settings")
+        return _readiness(decode(store.load(newest.name), CORE).model, newest.name)
+    except (OSError, ValueError, ImportError) as error:  # what fsspec raises for places that it does not know
+        return problem(
+            "model", f"{settings.model_store}: {error}", "correct MICRO_INTENTS_MODEL_STORE or --model-store"
+        )
+    except UnusableSnapshot as error:
+        return problem("model", str(error), "delete that snapshot; the trainer writes another one")
+
+
+def _readiness(model: Model, name: str) -> Finding:
+    labels = f"{model.positives:,} positive and {model.negatives:,} negative labels"
+    if model.ready:
+        return well("model", f"{name} is ready: {labels}")
+    needed = f"{NEEDED_POSITIVE} and {NEEDED_NEGATIVE} are needed before anything is emitted"
+    return note("model", f"{name} is not ready: {labels}", f"wait for more events with carts and purchases: {needed}")
