@@ -18,10 +18,10 @@ from intents.journeys import Journeys
 from streams.trace import Traced
 from streams.trace_text import Section, clock, counted, cut, day_and_time, span
 
-WINDOWS: Final = ("5m", "30m", "1d", "session", "since:purchase", "last:20", "pace:3")
+WINDOWS: Final = ("5m", "30m", "session", "since:purchase", "last:20", "pace:3")
 """Windows whose sizes are told."""
 _ENTRIES: Final = 4
-_LIKELIEST: Final = 5
+_LIKELIEST: Final = 4
 _BY_LOG, _BY_MODEL = 5, 3  # features told of each side
 _KINDS_OF: Final = {VIEWED: "views", OUTCOME: "outcomes", TOUCHED: "touches"}
 
@@ -107,7 +107,7 @@ def log(focus: Focus) -> Section:
     stop = int(wave.stop[seat]) if wave.applied[seat] else end
     seen = states.logs.entries[low:stop]
     tiles = int((seen["span"] > 0).sum())
-    lines = [f"{_fate(focus)}: now {counted(len(seen) - tiles, 'event')} and {tiles} tiles of older ones, the last:"]
+    lines = [f"{_fate(focus)}; it sees {counted(len(seen) - tiles, 'event')} and {tiles} tiles of older ones:"]
     for entry in seen[::-1][:_ENTRIES]:
         kind = KINDS[int(entry["kind"]) & ~MORE] + (f" × {entry['count']}" if entry["span"] else "")
         subject = focus.name(int(entry["subject"])) if entry["subject"] else "–"
@@ -156,9 +156,7 @@ def _not_asked(focus: Focus) -> str:
         return "nothing is asked: the event has no subject"
     if focus.kind in ASKED:
         return "nothing is asked: a newer event of the customer came before it"
-    return (
-        f"nothing is asked: a {focus.kind} {'only touches its subject' if focus.kind in TOUCHES else 'is only logged'}"
-    )
+    return f"nothing is asked: {focus.kind} {'only touches its subject' if focus.kind in TOUCHES else 'is only logged'}"
 
 
 def _adds(focus: Focus, question: Question) -> F64:
@@ -199,11 +197,7 @@ def _aggregate(of: Aggregate) -> str:
 def judgement(focus: Focus) -> Section:
     """Probabilities, and what they or the outcome did to intents."""
     passed = sum(change.deadline for change, _ in focus.traced.step.detected.changes)
-    lines = (
-        [f"first, {counted(passed, 'intent')} of this partition expired: the watermark is past the end"]
-        if passed
-        else []
-    )
+    lines = [f"first, {counted(passed, 'intent')} of this partition expired: the watermark passed"] if passed else []
     if focus.question and focus.question.chosen >= 0:
         lines += _probabilities(focus, focus.question)
     for change, intent, _ in focus.traced.changes:
@@ -224,8 +218,8 @@ def _probabilities(focus: Focus, question: Question) -> list[str]:
     adds, size, base = _adds(focus, question), len(focus.traced.setup.bundle.features), focus.model.weights.intercept
     by_log, by_model = float(adds[:size].sum()), float(adds[size:].sum())
     logit = base + by_log + by_model
-    parts = f"{base:.2f} (intercept) {by_log:+.2f} (log) {by_model:+.2f} (model) = {logit:.2f}"
-    lines = [f"logit {parts}, p = 1 / (1 + e^{-logit:.2f}) = {p[question.chosen]:.4f}", said]
+    parts = f"{base:.3f} (intercept) {by_log:+.3f} (log) {by_model:+.3f} (model) = {logit:.3f}"
+    lines = [f"logit {parts}, p = 1 / (1 + e^{-logit:.3f}) = {p[question.chosen]:.4f}", said]
     if question.scored.outcome[question.ask]:
         return lines
     changed = {change.candidate for change, _, _ in focus.traced.changes}
@@ -243,7 +237,7 @@ def _probabilities(focus: Focus, question: Question) -> list[str]:
 def _because(focus: Focus, status: Status, confidence: float) -> str:
     said = {
         "detected": f"{confidence:.4f} ≥ {focus.rules.threshold} (threshold), neither open nor cooling down",
-        "fulfilled": f"a {focus.kind} while it is open",
+        "fulfilled": f"{focus.kind} while it is open",
         "forgotten": "the customer asks to be forgotten",
     }
     return said.get(status, f"{confidence:.4f} is {focus.rules.step:.2f} or more away from what was said last")

@@ -37,7 +37,7 @@ def json_lines(value: bytes) -> list[str]:
     """JSON as it is, broken between fields, at most a few lines of it."""
     text, room = plain(value[: WIDTH * _JSON_LINES * 4].decode(errors="replace")), WIDTH - len(_INDENT)
     lines = [""]
-    for field in re.split(r'(?<=,)(?=")', text):
+    for field in re.split(r'(?<=,)(?=\s?")', text):
         if lines[-1] and len(lines[-1]) + len(field) > room:
             lines.append("")
         lines[-1] += field

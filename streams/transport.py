@@ -72,6 +72,10 @@ class ChunkApp(faust.App):
         """Partitions that this worker reads now."""
         return frozenset(self.consumer.assignment())
 
+    def generation(self, topic: str, partition: int) -> int | None:
+        """The generation of the chunks that are coming; None before the partition was sought."""
+        return cast(ChunkConsumer, self.consumer).generation_of(TP(topic, partition))
+
     async def commit_offset(self, topic: str, partition: int, offset: int) -> bool:
         """Commit an offset now; False if Kafka no longer takes it from this member, who then is not the owner."""
         consumer = cast(ChunkConsumer, self.consumer)

@@ -244,6 +244,10 @@ class ChunkConsumer(driver.Consumer):
         async with self._seeking:
             await self._seek_to({tp: offset})
 
+    def generation_of(self, tp: TP) -> int | None:
+        """The generation of a partition's last seek, None if there was none."""
+        return self._generations.get(tp)
+
     def is_current(self, chunk: RecordChunk) -> bool:
         """Whether no seek has overtaken the chunk."""
         return self._generations.get(TP(chunk.topic, chunk.partition)) == chunk.generation

@@ -69,7 +69,7 @@ class Worker:
     async def work(self, chunk: RecordChunk) -> None:
         """Work one chunk to its end: committed and published, or the partition given up."""
         async with self._busy:
-            held = await self._claimed(chunk)
+            held = await self._claimed(chunk.topic, chunk.partition, chunk.generation)
             position = held.partition.cursor.position
             if position not in (-1, chunk.start):
                 _log.info("%s/%d continues at %d, not %d", chunk.topic, chunk.partition, position, chunk.start)
@@ -90,15 +90,15 @@ class Worker:
                 await self._lost(chunk, held.partition, lost)
             held.quiet_since = time.monotonic()
 
-    async def _claimed(self, chunk: RecordChunk) -> Held:
-        """The chunk's partition, claimed once an assignment; what its last owner may not have published, is."""
-        held = self.held.get(chunk.partition)
-        if held is None or held.generation != chunk.generation:
-            key = PartitionKey(self.engine.setup.namespace, chunk.topic, chunk.partition)
-            partition = await lasting(lambda: self.engine.claim(key, secrets.token_hex(16)))
-            await lasting(lambda: self.app.publish(partition.outbox))
-            held = self.held[chunk.partition] = Held(partition, chunk.generation, time.monotonic())
-            _log.info("claimed %s/%d, next is %d", chunk.topic, chunk.partition, partition.cursor.position)
+    async def _claimed(self, topic: str, partition: int, generation: int) -> Held:
+        """A partition, claimed once an assignment; what its last owner may not have published, is."""
+        held = self.held.get(partition)
+        if held is None or held.generation != generation:
+            key = PartitionKey(self.engine.setup.namespace, topic, partition)
+            found = await lasting(lambda: self.engine.claim(key, secrets.token_hex(16)))
+            await lasting(lambda: self.app.publish(found.outbox))
+            held = self.held[partition] = Held(found, generation, time.monotonic())
+            _log.info("claimed %s/%d, next is %d", topic, partition, found.cursor.position)
         return held
 
     async def _lost(self, chunk: RecordChunk, partition: Partition, lost: Exception) -> None:
@@ -161,27 +161,30 @@ class Worker:
         await lasting(lambda: self.app.publish(step.records[0]))
 
     async def tick(self) -> None:
-        """Move the watermark of partitions that are quiet: read to their end, which Kafka confirms, for `idle_s`."""
-        if self.idle_s <= 0:
-            return
-        for number, held in list(self.held.items()):
+        """Claim what was assigned, though nothing may come of it, and move the watermarks of quiet partitions."""
+        for topic, partition in sorted(self.app.assigned):
             async with self._busy:
-                idle = time.monotonic() - held.quiet_since
-                if self.held.get(number) is not held or idle < self.idle_s or held.partition.watermark_ms < 0:
-                    continue
-                key, cursor = held.partition.key, held.partition.cursor
-                if await self.app.end_offset(key.topic, number) != cursor.position:
+                generation = self.app.generation(topic, partition)
+                if generation is None or TP(topic, partition) not in self.app.assigned:
                     continue
                 try:
-                    target = held.partition.watermark_ms + round(idle * 1000)
-                    while held.partition.watermark_ms < target:
-                        before = held.partition.cursor.sequence
-                        await self._piece(await lasting(lambda: self.engine.advance(held.partition, target)))  # noqa: B023  # called at once
-                        assert held.partition.cursor.sequence > before  # else this would not end
-                    held.quiet_since = time.monotonic()
+                    held = await self._claimed(topic, partition, generation)
+                    if self.idle_s > 0 and time.monotonic() - held.quiet_since >= self.idle_s:
+                        await self._advance(held)
                 except _LOST as lost:
-                    _log.warning("%s/%d: %s", key.topic, number, lost)
-                    self.held.pop(number, None)
+                    _log.warning("%s/%d: %s", topic, partition, lost)
+                    self.held.pop(partition, None)
+
+    async def _advance(self, held: Held) -> None:
+        """Move the watermark of a partition by its idle time, if Kafka confirms that it was read to its end."""
+        key, partition = held.partition.key, held.partition
+        idle = time.monotonic() - held.quiet_since
+        if partition.watermark_ms < 0 or await self.app.end_offset(key.topic, key.partition) != partition.cursor.position:
+            return
+        target = partition.watermark_ms + round(idle * 1000)
+        while partition.watermark_ms < target:  # in several commits, if many deadlines are due
+            await self._piece(await lasting(lambda: self.engine.advance(partition, target)))
+        held.quiet_since = time.monotonic()
 
 
 async def lasting(call: Callable[[], Awaitable[_T]]) -> _T:

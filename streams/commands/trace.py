@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from streams.settings import Settings
 
 
-@click.command("trace")
+@click.command("trace", short_help="Follow one event through the program, file by file.")
 @click.argument("recording", type=RECORDING)
 @click.option("--customer", metavar="ID", help="The customer's first event that led to an intent.")
 @click.option("--event", metavar="EVENT_ID", help="This event, whatever it led to.")

@@ -189,7 +189,7 @@ class Drive:
     store: Store = field(default_factory=MemoryStore)
     max_customers: int = 1_000
     with_examples: bool = False
-    refused: bool = False
+    begin: int = 0  # offset of each partition from which to go on
     records: list[list[Record]] = field(default_factory=list)
     intents: list[list[Intent]] = field(default_factory=list)
     pieces: int = 0
@@ -208,7 +208,7 @@ class Drive:
         for number in range(len(self.lanes)):
             self.partitions.append(await engine.claim(PartitionKey("test", "clickstream", number), "mine"))
         self.records, self.intents = [[] for _ in self.lanes], [[] for _ in self.lanes]
-        self._at = [0] * len(self.lanes)
+        self._at = [self.begin] * len(self.lanes)
         for wanted in plan:
             todo = []
             for number, size in wanted:

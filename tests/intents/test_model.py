@@ -98,7 +98,7 @@ def test_whole_vectors_do_not_depend_on_the_batch() -> None:
     subjects, before = random.choice(keys, 400), random.choice(keys, 400)
     own = len(CORE.features)
     spread = np.sqrt(model.weights.variances[:own, None])
-    vectors = (model.weights.means[:own, None] + random.normal(size=(own, 400)) * spread).astype(np.float32)
+    vectors = np.abs(model.weights.means[:own, None] + random.normal(size=(own, 400)) * 2 * spread).astype(np.float32)
     whole = model.probability(model.columns(vectors, subjects, before))
     assert np.ptp(whole) > 0.2
     for size in (1, 3, 64):
