@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from features.log import ENTRY, Entries, I64, Logs, Memory, expand
+from features.log import ENTRY, ID_LIMIT, Entries, I64, Logs, Memory, expand
 
 MAGIC: Final = 0x494D  # "MI"
 VERSION: Final = 1
@@ -48,6 +48,7 @@ SLOT: Final = np.dtype(
     ]
 )
 _notes = msgspec.msgpack.Decoder(list[bytes])
+_DAMAGED: Final = "a state is damaged: restore the store, or rebuild it from the log"
 
 
 class UnreadableState(Exception):
@@ -89,6 +90,9 @@ def decode(customers: Sequence[str], blobs: Sequence[bytes | None]) -> States:
     notes_at = slots_at + n_slots * SLOT.itemsize
     if any(len(blob) < end for blob, end in zip(found, notes_at.tolist(), strict=True)):
         raise UnreadableState("a state is cut short: restore the store, or rebuild it from the log")
+    longer = [len(blob) > end for blob, end in zip(found, notes_at.tolist(), strict=True)]
+    if ((n_ids > ID_LIMIT) | (n_slots > SLOTS) | ((n_slots == 0) & longer)).any():
+        raise UnreadableState(_DAMAGED)
     at, bt, ct = ids_at.tolist(), slots_at.tolist(), notes_at.tolist()
     entries = np.frombuffer(b"".join([blob[width:a] for blob, a in zip(found, at, strict=True)]), dtype=ENTRY)
     counts = np.zeros(size, dtype=np.int64)
@@ -116,9 +120,20 @@ def decode(customers: Sequence[str], blobs: Sequence[bytes | None]) -> States:
         owner, column = expand(np.zeros(len(rows), dtype=np.int64), n_slots)
         states.slots[rows[owner], column] = slots
         for index in np.flatnonzero(n_slots).tolist():  # customers with intents only
-            for slot, note in enumerate(_notes.decode(found[index][ct[index] :])):
+            for slot, note in enumerate(_read_notes(found[index][ct[index] :], int(n_slots[index]))):
                 states.notes[known[index], slot] = note
     return states
+
+
+def _read_notes(tail: bytes, slots: int) -> list[bytes]:
+    """The notes of as many slots from the end of a blob."""
+    try:
+        notes = _notes.decode(tail)
+    except msgspec.DecodeError as error:
+        raise UnreadableState(_DAMAGED) from error
+    if len(notes) != slots:
+        raise UnreadableState(_DAMAGED)
+    return notes
 
 
 def encode(states: States, bundle: str) -> list[bytes | None]:

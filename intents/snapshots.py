@@ -165,7 +165,8 @@ def _table_arrays(tables: Tables) -> list[tuple[str, Any]]:
 
 def _tables(prefix: str, arrays: dict[str, Any], views: float, outcomes: float) -> Tables:
     keys = {name: KeyedRows(arrays[prefix + name]) for name in ("subjects", "transitions")}
-    return Tables(**keys, **{name: _roomy(arrays[prefix + name]) for name in _TABLES}, views=views, outcomes=outcomes)
+    growing = {name: _roomy(arrays[prefix + name]) for name in _TABLES if name != "ranks"}
+    return Tables(**keys, **growing, ranks=arrays[prefix + "ranks"].copy(), views=views, outcomes=outcomes)
 
 
 def _hash(content: bytes) -> str:

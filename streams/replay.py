@@ -105,7 +105,9 @@ async def replay_in_process(
     summary.model = engine.engine.model
     summary.seconds = clock() - began
     if trainer is not None and outputs.model is not None:
-        _replace(outputs.model, encode(trainer.checkpoint()))
+        last = trainer.checkpoint()
+        _replace(outputs.model, encode(last))
+        summary.model = last.model
     return summary
 
 

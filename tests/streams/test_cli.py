@@ -111,9 +111,13 @@ def test_no_recording(tmp_path: Path, content: str, said: str) -> None:
 
 def test_simulate_writes_recording_truth_and_catalogue(tmp_path: Path) -> None:
     """Three files, their names printed; the catalogue is the one that `--catalog` takes elsewhere."""
-    done = run("simulate", tmp_path / "s.jsonl.gz", "--events", "200", "--customers", "20", "--catalog", tmp_path / "c.toml")
+    done = run(
+        "simulate", tmp_path / "s.jsonl.gz", "--events", "200", "--customers", "20", "--catalog", tmp_path / "c.toml"
+    )
     assert done.returncode == 0
-    assert re.search(r"s\.jsonl\.gz: 200 made-up events of \d+ customers\n.*s\.truth\.jsonl: \d+ true intents", done.stdout)
+    assert re.search(
+        r"s\.jsonl\.gz: 200 made-up events of \d+ customers\n.*s\.truth\.jsonl: \d+ true intents", done.stdout
+    )
     assert {path.name for path in tmp_path.iterdir()} == {"s.jsonl.gz", "s.truth.jsonl", "c.toml"}
     checked = run("replay", tmp_path / "s.jsonl.gz", "--in-process", "--catalog", tmp_path / "c.toml")
     assert checked.returncode == 0 and "micro-intents JSON lines (made up)" in checked.stdout

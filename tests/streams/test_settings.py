@@ -77,7 +77,9 @@ def test_a_bad_value_is_refused(variable: str, value: str, said: str) -> None:
         Settings.load({PREFIX + variable: value})
 
 
-@pytest.mark.parametrize(("text", "said"), [("broker =", "settings.toml"), ("threshold = []", "settings.toml: threshold")])
+@pytest.mark.parametrize(
+    ("text", "said"), [("broker =", "settings.toml"), ("threshold = []", "settings.toml: threshold")]
+)
 def test_a_bad_file_is_refused(tmp_path: Path, text: str, said: str) -> None:
     """A file that is no TOML, or has a value of the wrong type, stops and is named."""
     with pytest.raises(SettingsError, match=said):
@@ -110,7 +112,9 @@ def test_the_catalogue_is_read(tmp_path: Path) -> None:
 
 def test_secrets_are_not_shown() -> None:
     """Neither the hash key nor a password in an address is among the settings as shown; everything else is."""
-    settings = Settings(hash_key="geheim", redis_url="redis://user:geheim@redis:6379/1", model_store="s3://bucket/models")
+    settings = Settings(
+        hash_key="geheim", redis_url="redis://user:geheim@redis:6379/1", model_store="s3://bucket/models"
+    )
     shown = settings.shown()
     assert "geheim" not in str(shown)
     assert shown["redis_url"] == "redis://…@redis:6379/1"

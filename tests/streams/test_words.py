@@ -70,7 +70,10 @@ def test_each_change(status: Status, said: str) -> None:
 def test_a_fulfilled_intent() -> None:
     """The end that one hopes for says what happened, and how long before it was foreseen."""
     found = Words().say(intent("fulfilled", evidence=[Evidence("cart_add", 1, "put into the cart")]))
-    assert found == "customer 4711 got it: Party supplies, put into the cart, 12 min after it was seen coming → next: ice cream"
+    assert (
+        found
+        == "customer 4711 got it: Party supplies, put into the cart, 12 min after it was seen coming → next: ice cream"
+    )
 
 
 def test_a_vowel() -> None:
