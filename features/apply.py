@@ -14,7 +14,7 @@ import numpy as np
 
 from features.events import Batch
 from features.kinds import CODE
-from features.log import RAW_LIMIT, Bool, I64, expand, fold
+from features.log import I64, RAW_LIMIT, Bool, expand, fold
 from features.state import SLOT, States
 
 _FORGET: Final = CODE["forget"]

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.kinds import ASKED, CODE, OUTCOMES, TOUCHES
-from features.log import MORE, Bool, I64
+from features.log import I64, MORE, Bool
 from features.pairs import Pairs
 from features.windows import SESSION_GAP_MS, Window
 
@@ -50,7 +50,8 @@ class Aggregate:
 @dataclass(frozen=True, slots=True)
 class Feature:
     """A declared feature: (numerator + add_top) / (denominator + add_bottom), squashed by `then`, kept for the latest subject only
-    if `latest`. `decay` is exp(-x / scale), `inverse` 1 / (1 + x), `flag` 1 if x > 0. `words` says a count to people: {n} is the number, {s} its plural s."""
+    if `latest`. `decay` is exp(-x / scale), `inverse` 1 / (1 + x), `flag` 1 if x > 0. `words` says a count to people: {n} is the number, {s} its plural s.
+    """
 
     name: str
     of: Aggregate

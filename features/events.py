@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from features.log import ENTRY, MORE, Entries, I64, U64, expand
+from features.log import ENTRY, I64, MORE, U64, Entries, expand
 
 AHEAD_MS: Final = 5 * 60_000
 """How far ahead of the broker's clock an event's time may move the watermark."""

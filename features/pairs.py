@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from features.log import TOUCH_TABLE, I64, Logs, U64, expand
+from features.log import I64, TOUCH_TABLE, U64, Logs, expand
 from features.windows import View
 
 _SUBJECT_SHIFT: Final = np.uint64(20)

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from features.log import ENTRY, ID_LIMIT, Entries, I64, Logs, Memory, expand
+from features.log import ENTRY, I64, ID_LIMIT, Entries, Logs, Memory, expand
 
 MAGIC: Final = 0x494D  # "MI"
 VERSION: Final = 1
@@ -88,23 +88,17 @@ def decode(customers: Sequence[str], blobs: Sequence[bytes | None]) -> States:
     ids_at = width + n_entries * ENTRY.itemsize
     slots_at = ids_at + n_ids * FOLDED.itemsize
     notes_at = slots_at + n_slots * SLOT.itemsize
-    if any(len(blob) < end for blob, end in zip(found, notes_at.tolist(), strict=True)):
+    length = np.fromiter(map(len, found), dtype=np.int64, count=len(found))
+    if (length < notes_at).any():
         raise UnreadableState("a state is cut short: restore the store, or rebuild it from the log")
-    longer = [len(blob) > end for blob, end in zip(found, notes_at.tolist(), strict=True)]
-    if ((n_ids > ID_LIMIT) | (n_slots > SLOTS) | ((n_slots == 0) & longer)).any():
+    if ((n_ids > ID_LIMIT) | (n_slots > SLOTS) | ((n_slots == 0) & (length > notes_at))).any():
         raise UnreadableState(_DAMAGED)
     at, bt, ct = ids_at.tolist(), slots_at.tolist(), notes_at.tolist()
     entries = np.frombuffer(b"".join([blob[width:a] for blob, a in zip(found, at, strict=True)]), dtype=ENTRY)
     counts = np.zeros(size, dtype=np.int64)
     counts[known] = n_entries
-    states = States(
-        list(customers),
-        Logs.of(entries, counts),
-        Memory.empty(size),
-        np.full(size, -1),
-        np.zeros((size, SLOTS), SLOT),
-        {},
-    )
+    logs, free = Logs.of(entries, counts), np.zeros((size, SLOTS), dtype=SLOT)
+    states = States(list(customers), logs, Memory.empty(size), np.full(size, -1), free, {})
     for name in ("newest", "floor", "complete_since", "forced"):
         getattr(states.memory, name)[known] = head[name]
     states.tombstone[known] = head["tombstone"]

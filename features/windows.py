@@ -21,7 +21,7 @@ from typing import Final, Literal
 import numpy as np
 
 from features.kinds import CODE, KINDS
-from features.log import MORE, Bool, I64, Logs, expand
+from features.log import I64, MORE, Bool, Logs, expand
 
 SESSION_GAP_MS: Final = 30 * 60_000
 PACE_GAPS: Final = 20
@@ -59,7 +59,8 @@ class Window:
 @dataclass(slots=True)
 class Asks:
     """Moments at which customers are looked at: customer (a,), `time` (a,) UTC ms, `stop` (a,) the row after the last visible
-    entry, `arrival` (a,) the last event (index in the chunk) that is visible."""
+    entry, `arrival` (a,) the last event (index in the chunk) that is visible.
+    """
 
     customer: I64
     time: I64

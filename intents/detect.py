@@ -12,10 +12,10 @@ from typing import Final
 import numpy as np
 
 from features.apply import STATE_MS, Wave, erase, waves
-from features.bundle import Aggregates, Bundle, F32
+from features.bundle import F32, Aggregates, Bundle
 from features.events import Batch
 from features.kinds import ASKED, CODE, OUTCOMES
-from features.log import Bool, I64, U64
+from features.log import I64, Bool
 from features.pairs import Pairs
 from features.state import States
 from features.windows import Asks, View
@@ -55,7 +55,8 @@ class Setup:
 @dataclass(frozen=True, slots=True)
 class Scored:
     """What one wave was asked and what the model said: `event` (a,) of each ask in order of arrival, `outcome` (a,) those asked before
-    an outcome, their candidates, and by candidate `vectors` (f, c), `columns` with the model's, and `p` (c,)."""
+    an outcome, their candidates, and by candidate `vectors` (f, c), `columns` with the model's, and `p` (c,).
+    """
 
     event: I64
     outcome: Bool
@@ -68,7 +69,8 @@ class Scored:
 @dataclass(frozen=True, slots=True)
 class Detected:
     """What a batch led to. `changes` are in order of publication, each with the wave that scored it; `deadlines` (n,) are the
-    states' next ones (-1: nothing is left of the customer)."""
+    states' next ones (-1: nothing is left of the customer).
+    """
 
     changes: list[tuple[Change, Scored | None]]
     scored: list[Scored]

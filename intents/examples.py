@@ -63,7 +63,8 @@ class _Wire(msgspec.Struct, array_like=True, frozen=True):
 @dataclass(frozen=True, slots=True)
 class Examples:
     """Entries of one commit. `asked` (a,) ASKED; `subjects`, `ranks` (c,) and `vectors` (f, c) are the candidates of all asks, one
-    after another; `outcomes` (o,) OUTCOME with `recent` (r,) flat. `watermark` is the source partition's after them."""
+    after another; `outcomes` (o,) OUTCOME with `recent` (r,) flat. `watermark` is the source partition's after them.
+    """
 
     topic: str
     partition: int

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from features.events import Batch
-from features.log import Bool, I64
+from features.log import I64, Bool
 from features.state import SLOTS, States
 from intents.candidates import Candidates
 from intents.intent import STEP, JourneyStep, Status, intent_uuid
@@ -39,7 +39,8 @@ class Note(msgspec.Struct, frozen=True, array_like=True):
 @dataclass(slots=True)
 class Change:
     """One change of an intent. `event` is the batch's event before (deadline) or at which it is published, or the number of
-    events of its part if none of them is late enough; `candidate` is the scored pair that caused it, -1 if none did."""
+    events of its part if none of them is late enough; `candidate` is the scored pair that caused it, -1 if none did.
+    """
 
     part: int
     event: int
@@ -138,7 +139,8 @@ class Life:
 
     def _cool(self, rows: I64, watermark: I64) -> None:
         """Free the slots of state `rows` (m,) whose cool-down ended before `watermark` (m,), at the customer's own event only:
-        what a state holds must not tell where a chunk ended."""
+        what a state holds must not tell where a chunk ended.
+        """
         slots = self.states.slots
         cooling = (slots["subject"][rows] != 0) & (slots["open"][rows] == 0)
         i, s = np.nonzero(cooling & (slots["cool_until"][rows] < watermark[:, None]))

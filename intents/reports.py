@@ -7,10 +7,10 @@ from uuid import UUID
 
 import numpy as np
 
+from features.bundle import F32, NEVER_RANK
 from features.events import Batch
 from features.kinds import KINDS
-from features.bundle import F32, NEVER_RANK
-from features.log import Bool, Entries, I64, U64, expand
+from features.log import I64, U64, Bool, Entries, expand
 from intents.detect import Scored, Setup
 from intents.examples import ASKED, OUTCOME, RECENT, Examples
 from intents.intent import STEP, Evidence, Intent, ModelName, Source

@@ -112,7 +112,9 @@ class Tables:
         """(subjects, probability) (n, SUCCESSORS) of what follows each of `subjects` (n,); probability 0 where there is nothing."""
         row = self.lookup(subjects)
         nexts = np.where(row >= 0, self.successors[:, row], -1.0).T.astype(np.int64)
-        total = np.where(row >= 0, self.totals[2, row] + OUTCOME_WEIGHT * self.totals[3, row], 0.0)[:, None] + _SMOOTHING
+        total = (
+            np.where(row >= 0, self.totals[2, row] + OUTCOME_WEIGHT * self.totals[3, row], 0.0)[:, None] + _SMOOTHING
+        )
         share = np.where(nexts >= 0, self.successor_counts[:, row].T / total, 0.0)
         return np.where(nexts >= 0, self.subjects.keys[nexts], np.uint64(0)), share
 

@@ -184,7 +184,9 @@ class InProcess:
         output: Output,
     ) -> None:
         changes = [change for change, _ in step.detected.changes if change.part == number]
-        ahead = int(chunk.offset[0]) if len(chunk) else chunk.start  # deadlines of a piece without events fire before it
+        ahead = (
+            int(chunk.offset[0]) if len(chunk) else chunk.start
+        )  # deadlines of a piece without events fire before it
         for change, intent, record in zip(changes, step.intents[number], step.records[number], strict=False):
             inside = change.event < step.batch.starts[number + 1]
             offset = int(step.batch.offset[change.event]) if inside else ahead

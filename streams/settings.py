@@ -51,7 +51,9 @@ class Settings:
     lateness_s: int = field(default=120, metadata={"help": "allowed lateness of events"})
     idle_s: int = field(default=30, metadata={"help": "a quiet partition's watermark moves on after this; 0: never"})
     dead_letters_per_minute: int = field(default=1000, metadata={"help": "more of them stop the worker"})
-    snapshot_s: float = field(default=30.0, metadata={"help": "seconds between model snapshots, and between looks for one"})
+    snapshot_s: float = field(
+        default=30.0, metadata={"help": "seconds between model snapshots, and between looks for one"}
+    )
     redis_timeout_s: float = field(default=5.0, metadata={"help": "longest wait for one Redis call"})
 
     @staticmethod

@@ -56,7 +56,8 @@ def _commit(traced: Traced) -> Section:
     lines = [f"{_source(traced)}: {moves}, watermark {clock(commit.watermark_ms)}"]
     if customer in commit.states:
         before, after = traced.before[step.customers.index(customer)] or b"", commit.states[customer] or b""
-        at, others = commit.deadlines[customer], len(commit.states) - 1
+        moved = [name for name, blob in zip(step.customers, traced.before, strict=True) if commit.states[name] != blob]
+        at, others = commit.deadlines[customer], len(set(moved) - {customer})
         deadline = f", its next deadline {day_and_time(at)}" if at is not None else ""
         also = f"; and {counted(others, 'other state')}" if others else ""
         lines.append(f"state of {cut(customer)}: {len(before):,} → {len(after):,} bytes{deadline}{also}")

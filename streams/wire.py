@@ -279,7 +279,7 @@ def _milliseconds(times: Sequence[int | datetime]) -> I64:
 
 
 def _minor_units(prices: Sequence[float | None], quantities: Sequence[float | None]) -> npt.NDArray[np.int32]:
-    """price × quantity in hundredths of the currency, within 32 bits; 0 without a price."""
+    """Price × quantity in hundredths of the currency, within 32 bits; 0 without a price."""
     if not any(prices):
         return np.zeros(len(prices), dtype=np.int32)
     price = np.array([p or 0.0 for p in prices])

@@ -179,7 +179,10 @@ class Worker:
         """Move the watermark of a partition by its idle time, if Kafka confirms that it was read to its end."""
         key, partition = held.partition.key, held.partition
         idle = time.monotonic() - held.quiet_since
-        if partition.watermark_ms < 0 or await self.app.end_offset(key.topic, key.partition) != partition.cursor.position:
+        if (
+            partition.watermark_ms < 0
+            or await self.app.end_offset(key.topic, key.partition) != partition.cursor.position
+        ):
             return
         target = partition.watermark_ms + round(idle * 1000)
         while partition.watermark_ms < target:  # in several commits, if many deadlines are due

@@ -71,7 +71,9 @@ def test_ctrl_c_ends_the_demo_cleanly() -> None:
 
 async def _learning_replay(path: Path, catalogue: Catalogue) -> list[dict[str, object]]:
     replay = InProcess(
-        Setup(CORE, catalogue, catalogue.names), Model.untrained(CORE), trainer=Trainer(CORE, 30 * 60_000, durable=False)
+        Setup(CORE, catalogue, catalogue.names),
+        Model.untrained(CORE),
+        trainer=Trainer(CORE, 30 * 60_000, durable=False),
     )
     values: list[dict[str, object]] = []
     for batch in open_recording(path).batches():

@@ -145,9 +145,7 @@ def test_refused_and_poisonous_records_are_dead_lettered_once(job: KafkaRun) -> 
     assert sum(counts) == len(good)
 
 
-def test_intents_of_a_quiet_partition_expire(
-    job: KafkaRun, taobao: tuple[bytes, RecordingBatch]
-) -> None:
+def test_intents_of_a_quiet_partition_expire(job: KafkaRun, taobao: tuple[bytes, RecordingBatch]) -> None:
     """When nothing comes any more every open intent still gets one end, of its own time; with idle time off it waits."""
     snapshot, batch = taobao
     Path(job.settings.model).write_bytes(snapshot)

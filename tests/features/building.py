@@ -178,7 +178,7 @@ class Look:
         return slice(int(self.view.first[ask]), int(self.view.end[ask]))
 
     def pairs(self, most: int) -> list[tuple[int, int, int]]:
-        """(pair, ask, subject) of at most `most` pairs, and the spare pair with an unheard-of subject at the last ask."""
+        """(pair, ask, subject) of up to `most` pairs, and of the spare one for an unknown subject at the last ask."""
         pairs = self.aggregates.pairs
         step = 1 + pairs.size // most
         found = list(zip(range(pairs.size), pairs.ask.tolist(), pairs.subject.tolist(), strict=True))

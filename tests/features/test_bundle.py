@@ -213,6 +213,7 @@ def test_core_is_finite() -> None:
     """The shipped bundle has a finite value for the most extreme customers, and each of its names once."""
     assert len(set(CORE.names)) == len(CORE.names)
     for aggregates in (
+        look_at(at=0),
         look_at(event("impression", 0), at=0),
         look_at(event("refund", 0, 7, value=-(2**31)), at=40 * DAY),
     ):

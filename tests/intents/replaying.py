@@ -192,6 +192,7 @@ class Drive:
     begin: int = 0  # offset of each partition from which to go on
     records: list[list[Record]] = field(default_factory=list)
     intents: list[list[Intent]] = field(default_factory=list)
+    lessons: list[bytes] = field(default_factory=list)  # the examples topic, in order of publication
     pieces: int = 0
     mid_chunk: int = 0
     bursts: int = 0
@@ -236,6 +237,7 @@ class Drive:
                 assert len(commits[n].states) <= self.max_customers
                 await engine.commit(pieces[n], commits[n])
                 self.records[number] += step.records[n]
+                self.lessons += [record.value for record in step.records[n] if record.topic == "examples"]
                 self.intents[number] += step.intents[n]
             todo = [(number, rest) for (number, _), (_, rest) in zip(todo, cut, strict=True) if rest is not None]
 

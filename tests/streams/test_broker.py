@@ -71,9 +71,8 @@ def test_somebody_else_there(babbler: str) -> None:
 
 def test_silence_there() -> None:
     """A server that says nothing is given up after the time given."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        with pytest.raises(BrokerFailed, match="no answer in time"):
-            find_broker(f"127.0.0.1:{server.getsockname()[1]}", timeout_s=0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(BrokerFailed, match="no answer in time"):
+        find_broker(f"127.0.0.1:{server.getsockname()[1]}", timeout_s=0.2)
 
 
 @pytest.mark.parametrize("address", ["localhost", "localhost:", ":9092", "localhost:kafka", ""])

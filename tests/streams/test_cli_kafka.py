@@ -5,97 +5,24 @@ import re
 import signal
 import subprocess
 import sys
-import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
-from click.testing import CliRunner, Result
-from kafka import KafkaProducer, TopicPartition
+from click.testing import CliRunner
 
 from intents.intent import Intent
-from intents.snapshots import ModelStore, encode
-from intents.training import Trainer
-from features.core_bundle import CORE
 from sinks.events import intent_json
 from streams.broker import find_broker
 from streams.cli import cli
 from streams.partitioner import crc32_partition_for, partition_for
-from streams.settings import PREFIX, Settings
 from streams.simulate import simulate
-from tests.services import Service
 from tests.streams.test_cli import ROOT
 from tests.streams.test_words import intent
 
 ALTER = "kafka-configs.sh --bootstrap-server"
-
-
-@dataclass(frozen=True)
-class Installation:
-    """Settings whose topics nobody else has, and commands run with them."""
-
-    settings: Settings
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """The settings as variables."""
-        return {PREFIX + name.upper(): str(value) for name, value in asdict(self.settings).items()}
-
-    def run(self, *arguments: str | Path) -> Result:
-        """Run a command."""
-        return CliRunner().invoke(cli, list(map(str, arguments)), env=self.environment)
-
-    def doctor(self, *arguments: str) -> tuple[int, dict[str, list[dict[str, str]]]]:
-        """The doctor's exit code, and its findings by what was checked."""
-        done = self.run("doctor", "--json", *arguments)
-        told = json.loads(done.stdout)
-        assert told["well"] == (done.exit_code == 0)
-        found: dict[str, list[dict[str, str]]] = {}
-        for each in told["findings"]:
-            found.setdefault(each["check"], []).append(each)
-        return done.exit_code, found
-
-    def create_topic(self, name: str, partitions: int, **configs: str) -> None:
-        """Create a topic as somebody else would."""
-        told = {"num_partitions": partitions, "replication_factor": 1, "configs": configs}
-        with find_broker(self.settings.broker).admin() as admin:
-            admin.create_topics({name: told}, wait_for_metadata=True)
-
-    def send(self, topic: str, records: list[tuple[int, bytes, bytes]]) -> None:
-        """Send (partition, key, value)."""
-        producer = KafkaProducer(bootstrap_servers=self.settings.broker)
-        for partition, key, value in records:
-            producer.send(topic, key=key, value=value, partition=partition)
-        producer.flush()
-        producer.close()
-
-
-@pytest.fixture
-def installation(kafka: Service, tmp_path: Path) -> Installation:
-    """An installation without topics, and without a Redis."""
-    mark = uuid.uuid4().hex[:8]
-    names = {name: f"{name}-{mark}" for name in ("clickstream", "intents", "examples")}
-    return Installation(
-        Settings(
-            broker=kafka.bootstrap,
-            redis_url="redis://127.0.0.1:1/0",
-            group=f"group-{mark}",
-            dead_letter=f"dead-{mark}",
-            model_store=str(tmp_path / "models"),
-            hash_key="a key of our own",
-            **names,
-        )
-    )
-
-
-@pytest.fixture
-def ready(installation: Installation) -> Installation:
-    """An installation with its topics, of four partitions."""
-    assert installation.run("topics", "create", "--partitions", "4").exit_code == 0
-    return installation
 
 
 def test_topics_are_created_as_they_must_be(installation: Installation) -> None:
@@ -173,7 +100,7 @@ def test_replay_places_keys(
     wanted: dict[int, list[bytes]] = {number: [] for number in range(4)}
     for value in values:
         wanted[place(json.loads(value)["customer_id"].encode(), 4)].append(value)
-    assert _read(ready, ready.settings.clickstream) == wanted
+    assert ready.read(ready.settings.clickstream) == wanted
 
 
 def test_replay_at_a_speed(ready: Installation, tmp_path: Path) -> None:
@@ -182,7 +109,7 @@ def test_replay_at_a_speed(ready: Installation, tmp_path: Path) -> None:
     simulate(recording, customers=40, events=100, days=0.01)
     done = ready.run("replay", recording, "--speed", "3600", "--limit", "60")
     assert done.exit_code == 0
-    assert sum(map(len, _read(ready, ready.settings.clickstream).values())) == 60
+    assert sum(map(len, ready.read(ready.settings.clickstream).values())) == 60
 
 
 def test_replay_without_topics(installation: Installation, tmp_path: Path) -> None:
@@ -192,19 +119,6 @@ def test_replay_without_topics(installation: Installation, tmp_path: Path) -> No
     assert done.exit_code == 1
     assert f"there is no topic '{installation.settings.clickstream}'" in done.stderr
     assert "micro-intents topics create" in done.stderr
-
-
-def _read(installation: Installation, topic: str) -> dict[int, list[bytes]]:
-    places = [TopicPartition(topic, number) for number in range(4)]
-    found: dict[int, list[bytes]] = {number: [] for number in range(4)}
-    with find_broker(installation.settings.broker).consumer() as consumer:
-        consumer.assign(places)
-        consumer.seek_to_beginning(*places)
-        ends = consumer.end_offsets(places)
-        while any(consumer.position(place) < ends[place] for place in places):
-            for place, records in consumer.poll(timeout_ms=500).items():
-                found[place.partition] += [record.value for record in records]
-    return found
 
 
 def _life() -> list[Intent]:

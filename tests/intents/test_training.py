@@ -1,0 +1,482 @@
+"""The trainer asks each question once, when its answer is known, and learns nothing twice, whatever its input repeats."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from random import Random
+from typing import Final
+
+import numpy as np
+import pytest
+
+from features.core_bundle import CORE
+from features.memory_store import MemoryStore
+from features.store import PartitionKey
+from intents.examples import ASKED, OUTCOME, Examples, UnreadableExamples, pack, unpack
+from intents.model import Model
+from intents.pipeline import INTERCEPT
+from intents.snapshots import decode, encode
+from intents.tables import MODEL_FEATURES, Tables
+from intents.training import Checkpoint, Reading, Trainer
+from streams.engine import Engine
+from streams.shop import DEMO_CATALOGUE
+from streams.wire import Decoder
+from tests.intents.replaying import MINUTE, Drive, chunk_of, disturbed, in_chunks, lanes_of, made_up, setup_of, shuffled
+
+HORIZON: Final = 30 * MINUTE
+T: Final = 1_700_000_000_000
+FEATURES: Final = len(CORE.features)
+
+
+# What a commit would have sent
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A question at T + `at`: the candidates, of which the first was viewed and `touched` were touched."""
+
+    at: int
+    offset: int
+    subjects: tuple[int, ...] = (1,)
+    customer: int = 7
+    touched: int = 1
+    viewed: int = 1
+
+
+@dataclass(frozen=True)
+class Got:
+    """An outcome at T + `at`."""
+
+    at: int
+    offset: int
+    subject: int = 1
+    customer: int = 7
+    recent: tuple[int, ...] = ()
+
+
+def lesson(*entries: Ask | Got, watermark: int = 0, partition: int = 0, share: float = 1.0) -> bytes:
+    """An examples record with these entries; `watermark` is ms after T."""
+    asks = [entry for entry in entries if isinstance(entry, Ask)]
+    gots = [entry for entry in entries if isinstance(entry, Got)]
+    asked, outcomes = np.zeros(len(asks), dtype=ASKED), np.zeros(len(gots), dtype=OUTCOME)
+    for rows, of in ((asked, asks), (outcomes, gots)):
+        for name in ("offset", "customer"):
+            rows[name] = [getattr(entry, name) for entry in of]
+        rows["time"] = [T + entry.at for entry in of]
+    asked["viewed"], asked["touched"] = [ask.viewed for ask in asks], [ask.touched for ask in asks]
+    asked["candidates"] = [len(ask.subjects) for ask in asks]
+    asked["subject"] = [ask.subjects[0] for ask in asks]
+    outcomes["subject"] = [got.subject for got in gots]
+    outcomes["recent"] = [len(got.recent) for got in gots]
+    subjects = [subject for ask in asks for subject in ask.subjects]
+    ranks = [n if n < ask.touched else 64 for ask in asks for n in range(len(ask.subjects))]
+    vectors = np.arange(FEATURES * len(subjects), dtype=np.float32).reshape(FEATURES, len(subjects)) % 5
+    return pack(
+        Examples(
+            topic="clickstream",
+            partition=partition,
+            watermark=T + watermark,
+            bundle=CORE.hash,
+            share=share,
+            names={},
+            asked=asked,
+            subjects=np.array(subjects, dtype=np.uint64),
+            ranks=np.array(ranks, dtype=np.int64),
+            vectors=vectors,
+            outcomes=outcomes,
+            recent=np.array([subject for got in gots for subject in got.recent], dtype=np.uint64),
+        )
+    )
+
+
+def taught(*lessons: bytes, trainer: Trainer | None = None) -> Trainer:
+    """A trainer after reading records, what is due learned after each."""
+    trainer = trainer or Trainer(CORE, HORIZON)
+    for record in lessons:
+        trainer.read(trainer.position, record)
+        trainer.resolve()
+    return trainer
+
+
+def labels(trainer: Trainer) -> tuple[int, int]:
+    """How many positive and negative labels were learned."""
+    return trainer.positives, trainer.negatives
+
+
+# Labels
+
+
+@pytest.mark.parametrize(("at", "positive"), [(0, 0), (1, 1), (HORIZON, 1), (HORIZON + 1, 0)])
+def test_label(at: int, positive: int) -> None:
+    """A question at t is answered yes if an outcome lies in (t, t + horizon]."""
+    trainer = taught(lesson(Ask(0, 1), Got(at, 2), watermark=HORIZON + 1))
+    assert labels(trainer) == (positive, 1 - positive)
+
+
+@pytest.mark.parametrize("other", [Got(1, 2, subject=2), Got(1, 2, customer=8)])
+def test_outcomes_of_others(other: Got) -> None:
+    """Another subject's or customer's outcome is no answer."""
+    assert labels(taught(lesson(Ask(0, 1), other, watermark=HORIZON + 1))) == (0, 1)
+
+
+def test_outcome_of_another_partition() -> None:
+    """Nor is one of another source partition."""
+    trainer = taught(lesson(Got(1, 2), partition=1), lesson(Ask(0, 1), watermark=HORIZON + 1))
+    assert labels(trainer) == (0, 1)
+
+
+def test_every_candidate_is_a_question() -> None:
+    """Each candidate gets its own label; of an outcome of several subjects, each of them counts."""
+    trainer = taught(
+        lesson(Ask(0, 1, (1, 2, 3), touched=2), Got(5, 2, subject=1), Got(5, 2, subject=3), watermark=HORIZON + 1)
+    )
+    assert labels(trainer) == (2, 1)
+    assert trainer.tables.outcomes == 2
+
+
+def test_resolved_when_the_watermark_is_greater() -> None:
+    """Nothing is learned before the source's watermark is greater than t + horizon, not even a yes that is known."""
+    trainer = taught(lesson(Ask(0, 1), Got(1, 2), watermark=HORIZON))
+    assert labels(trainer) == (0, 0)
+    assert labels(taught(lesson(watermark=HORIZON + 1), trainer=trainer)) == (1, 0)
+
+
+def test_resolved_by_its_own_source() -> None:
+    """Another partition's watermark answers no question of this one."""
+    trainer = taught(lesson(Ask(0, 1), watermark=0), lesson(watermark=9 * HORIZON, partition=1))
+    assert labels(trainer) == (0, 0)
+
+
+def test_outcome_read_later_in_the_same_record() -> None:
+    """The outcome may come in a later record than the question, as long as the watermark waits for it."""
+    trainer = taught(lesson(Ask(0, 1)), lesson(Got(HORIZON, 2)), lesson(watermark=HORIZON + 1))
+    assert labels(trainer) == (1, 0)
+
+
+def test_outcomes_are_kept_for_a_horizon() -> None:
+    """An outcome answers all questions that it concerns, and is forgotten when none can be open any more."""
+    first = lesson(Ask(0, 1), Ask(10, 2), Got(20, 3), Ask(20, 4), watermark=0)
+    trainer = taught(first, lesson(watermark=HORIZON + 1), lesson(watermark=HORIZON + 11))
+    assert labels(trainer) == (2, 0)
+    taught(lesson(watermark=2 * HORIZON), trainer=trainer)
+    assert labels(trainer) == (2, 1)
+    assert not any(trainer._outcomes.values())
+
+
+# Scored, then learned
+
+
+def test_scored_before_learned() -> None:
+    """The first pair is scored by a model that has learned nothing, then learned; the second by the one that has."""
+    trainer = taught(lesson(Ask(0, 1), Got(1, 2), watermark=HORIZON + 1))
+    assert trainer.progress.mean == pytest.approx(1 / (1 + np.exp(-INTERCEPT)))
+    assert trainer.progress.pairs == 1 and trainer.progress.rate == 1
+    assert trainer.pipeline.weights().steps > 0
+
+
+def test_in_order_of_time() -> None:
+    """What is due together is learned in order of time, whatever the order of partitions and of arrival."""
+    asks = [lesson(Ask(0, 1), Ask(50, 2)), lesson(Ask(20, 1), partition=1)]
+    due = [lesson(watermark=2 * HORIZON), lesson(watermark=2 * HORIZON, partition=1)]
+    trainers = []
+    for order in ((0, 1), (1, 0)):
+        trainer = Trainer(CORE, HORIZON)
+        for n in order:
+            trainer.read(trainer.position, asks[n])
+        for n in order:
+            trainer.read(trainer.position, due[n])
+        assert trainer.resolve() == 3
+        trainers.append(trainer.pipeline.weights().weights.tobytes())
+    assert trainers[0] == trainers[1]
+
+
+def test_a_sample_stands_for_the_whole() -> None:
+    """With a share of 1/4 each question counts four times, in the tables and in the rates by rank; labels are counted as they are."""
+    trainer = taught(lesson(Ask(0, 1, (1, 2), touched=2), watermark=HORIZON + 1, share=0.25))
+    assert trainer.tables.views == 4
+    assert trainer.model().tables.ranks[0, :2].tolist() == [4, 4]
+    assert labels(trainer) == (0, 2)
+
+
+def test_rates_by_rank() -> None:
+    """Every answered pair counts at its recency rank, those never touched in the last place."""
+    trainer = taught(lesson(Ask(0, 1, (1, 2, 3), touched=2), Got(1, 2, subject=2), watermark=HORIZON + 1))
+    ranks = trainer.model().tables.ranks
+    assert ranks[0].tolist() == [1, 1] + [0] * 13 + [1]
+    assert ranks[1].tolist() == [0, 1] + [0] * 14
+
+
+# Tables
+
+
+def test_views_and_outcomes_are_counted() -> None:
+    """A view counts for its subject, after the latest other; an outcome after the recent others, itself left out."""
+    trainer = taught(
+        lesson(Ask(0, 1, (5, 6, 9), touched=2), Got(1, 2, subject=6, recent=(5, 6, 7, 8, 9))),
+        lesson(Ask(2, 3, (6, 5, 9), touched=2, viewed=2)),
+    )
+    tables = trainer.tables
+    rows = {int(key): n for n, key in enumerate(tables.subjects.keys[: tables.subjects.size])}
+    assert (tables.views, tables.outcomes) == (3, 1)  # an event of two subjects is a view of both
+    moves = {
+        (int(key) >> 32, int(key) & 0xFFFF_FFFF): tables.moves[:, n].tolist()
+        for n, key in enumerate(tables.transitions.keys[: tables.transitions.size])
+    }
+    assert {(list(rows)[a - 1], list(rows)[b - 1]): counts for (a, b), counts in moves.items()} == {
+        (6, 5): [1, 0],  # the first view; of the second event's subjects nothing else was before
+        (5, 6): [0, 1],
+        (7, 6): [0, 1],
+        (8, 6): [0, 1],
+    }
+
+
+def test_other_bundles_are_not_learned() -> None:
+    """Entries of another bundle are passed over; their watermark holds."""
+    trainer = taught(lesson(Ask(0, 1)))
+    other = unpack(lesson(Ask(1, 2), watermark=HORIZON + 1))
+    taught(pack(replace(other, bundle="00000000")), trainer=trainer)
+    assert labels(trainer) == (0, 1)
+    assert trainer.tables.views == 1
+
+
+def test_names() -> None:
+    """A model knows the names that the examples told, also of subjects that no worker of today has seen."""
+    trainer = taught(pack(replace(unpack(lesson(Ask(0, 1))), names={(1).to_bytes(8, "little"): "tea"})))
+    assert trainer.model().names == {1: "tea"}
+
+
+def test_unreadable_record() -> None:
+    """What cannot be read is told, and can be passed over: the position has moved on."""
+    trainer = taught(lesson(Ask(0, 1)))
+    with pytest.raises(UnreadableExamples):
+        trainer.read(1, b"nonsense")
+    assert trainer.position == 2
+    assert labels(taught(lesson(watermark=HORIZON + 1), trainer=trainer)) == (0, 1)
+
+
+def test_legal_holes_in_offsets() -> None:
+    """Offsets may have holes; a record at an offset read before is nothing new."""
+    trainer = Trainer(CORE, HORIZON)
+    trainer.read(10, lesson(Ask(0, 1)))
+    trainer.read(20, lesson(Ask(1, 2)))
+    trainer.read(10, lesson(Ask(2, 3)))
+    assert trainer.position == 21
+    assert trainer.tables.views == 2
+
+
+# Nothing twice
+
+
+@cache
+def lessons(partitions: int = 2, seed: int = 0) -> tuple[bytes, ...]:
+    """The examples topic after some partitions of a disturbed made-up shop; the seed cuts them into other commits."""
+    lanes = lanes_of(disturbed(made_up(seed=15, customers=40, events=900, days=0.3)), partitions)
+    drive = Drive(setup_of(DEMO_CATALOGUE), Model.untrained(CORE), lanes, with_examples=True)
+    plan = shuffled(lanes, seed, most=90) if seed else in_chunks(lanes, 40)
+    return tuple(asyncio.run(drive.run(plan)).lessons)
+
+
+def essence(trainer: Trainer) -> bytes:
+    """What a trainer has learned, wherever it read it."""
+    return encode(Checkpoint(trainer.model(), Reading(), Tables(), Reading()))
+
+
+@cache
+def through(topic: tuple[bytes, ...]) -> Trainer:
+    """A trainer that read a topic without ever being stopped."""
+    return taught(*topic)
+
+
+def test_there_is_much_to_learn() -> None:
+    """The topic holds thousands of pairs in dozens of records, so that nothing below passes empty."""
+    trainer = through(lessons())
+    assert trainer.positives > 100 and trainer.negatives > 2_000
+    assert len(lessons()) > 20
+    assert trainer.tables.transitions.size > 200
+
+
+def test_what_is_read_twice_is_learned_once() -> None:
+    """Every record twice, at once or later: the same bytes."""
+    topic = lessons()
+    late = [topic[max(0, n - 5)] for n in range(len(topic))]
+    repeated = [record for pair in zip(topic, late, strict=True) for record in pair]
+    assert essence(taught(*repeated, *topic)) == essence(through(topic))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_two_publishers(seed: int) -> None:
+    """An owner that lost its partitions and a new one publish the same outboxes, interleaved in any way: learned once."""
+    topic, random = lessons(), Random(seed)
+    at, merged = [0, 0], list[bytes]()
+    while at[0] < len(topic):
+        n = random.random() < 0.5 and at[1] < at[0]  # the second is never ahead: it repeats
+        merged.append(topic[at[n]])
+        at[n] += 1
+    assert len(merged) > 1.3 * len(topic)
+    assert essence(taught(*merged)) == essence(through(topic))
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_rebuild_cuts_otherwise(seed: int) -> None:
+    """After a loss of Redis the same events come again in other commits, old and new entries in one record: learned once."""
+    first, second = lessons(1), lessons(1, seed)
+    whole = through(first)
+    for stop in (3, len(first) // 2):
+        rebuilt = taught(*first[:stop], *second)
+        assert rebuilt.tables.views == whole.tables.views
+        assert rebuilt.tables.outcomes == whole.tables.outcomes
+        assert labels(rebuilt) == labels(whole)
+        assert rebuilt.tables.moves.tobytes() == whole.tables.moves.tobytes()
+
+
+def test_cut_in_the_middle_of_a_batch() -> None:
+    """A record of which a part was read before adds only its rest."""
+    one, both = lesson(Ask(0, 1), Got(1, 2)), lesson(Ask(0, 1), Got(1, 2), Ask(3, 3), Got(4, 4))
+    trainer = taught(one, both, both, lesson(watermark=2 * HORIZON))
+    assert (trainer.tables.views, trainer.tables.outcomes) == (2, 2)
+    assert labels(trainer) == (2, 0)
+
+
+def test_lines_of_one_record() -> None:
+    """Lines of one basket share the offset; the line's number tells them apart."""
+    lines = unpack(lesson(Got(0, 5), Got(0, 5), Got(0, 5)))
+    lines.outcomes["index"][:] = [0, 1, 2]
+    two = unpack(lesson(Got(0, 5), Got(0, 5)))
+    two.outcomes["index"][:] = [0, 1]
+    assert taught(pack(two), pack(lines)).tables.outcomes == 3
+
+
+# Killed and continued
+
+
+def killed(topic: Sequence[bytes], stops: Sequence[int]) -> Trainer:
+    """A trainer that is stopped at each of `stops` and goes on from the snapshot it has just written."""
+    trainer = Trainer(CORE, HORIZON)
+    for stop in [*stops, len(topic)]:
+        while trainer.position < stop:
+            taught(topic[trainer.position], trainer=trainer)
+        trainer = Trainer(CORE, HORIZON, decode(encode(trainer.checkpoint()), CORE))
+    while trainer.position < len(topic):
+        taught(topic[trainer.position], trainer=trainer)
+    return trainer
+
+
+def _stops() -> Iterator[list[int]]:
+    size = len(lessons())
+    yield from ([0], [1], [size // 3], [size - 1], [5, 6, 7, 8], list(range(0, size, 3)))
+
+
+@pytest.mark.parametrize("stops", _stops(), ids=str)
+def test_killed(stops: list[int]) -> None:
+    """A trainer killed and continued from its snapshot ends with the same bytes as one never killed."""
+    topic = lessons()
+    end = killed(topic, stops)
+    assert encode(end.checkpoint()) == encode(through(topic).checkpoint())
+    assert end.position == len(topic)
+
+
+def test_killed_long_after_its_snapshot() -> None:
+    """What was learned after the snapshot is learned again, from the same records, to the same bytes."""
+    topic = lessons()
+    first = taught(*topic[:9])
+    snapshot = encode(first.checkpoint())
+    taught(*topic[9:25], trainer=first)
+    second = Trainer(CORE, HORIZON, decode(snapshot, CORE))
+    assert second.position <= 9
+    for offset in range(second.position, len(topic)):
+        second.read(offset, topic[offset])
+        second.resolve()
+    assert encode(second.checkpoint()) == encode(through(topic).checkpoint())
+
+
+def test_killed_while_its_input_repeats() -> None:
+    """Restarts and repetitions together change nothing either."""
+    topic = lessons()
+    repeated = tuple(record for n, record in enumerate(topic) for record in (record, topic[n // 2]))
+    assert essence(killed(repeated, [7, 20, 33])) == essence(through(topic))
+
+
+def test_checkpoints_change_nothing() -> None:
+    """A trainer that writes snapshots learns what one without them does; the second checkpoint is like the first."""
+    topic = lessons()
+    trainer = Trainer(CORE, HORIZON)
+    for record in topic:
+        taught(record, trainer=trainer)
+        first = encode(trainer.checkpoint())
+    assert encode(trainer.checkpoint()) == first == encode(through(topic).checkpoint())
+
+
+def test_a_checkpoint_learns_what_is_due() -> None:
+    """A checkpoint made before everything due is learned, or half-way through it, loses none of it."""
+    topic = lessons()
+    for pauses in (0, 1, 5):
+        trainer = Trainer(CORE, HORIZON)
+        for offset, record in enumerate(topic):
+            trainer.read(offset, record)
+            learning = trainer.resolving()
+            for _ in range(pauses):
+                next(learning, None)
+            if offset == 30:
+                trainer = Trainer(CORE, HORIZON, decode(encode(trainer.checkpoint()), CORE))
+                for again in range(trainer.position, offset + 1):
+                    trainer.read(again, topic[again])
+                    trainer.resolve()
+            else:
+                for _ in learning:
+                    pass
+        assert encode(trainer.checkpoint()) == encode(through(topic).checkpoint())
+
+
+def test_a_restart_reads_only_what_is_pending() -> None:
+    """A snapshot's trainer reads from the oldest open question on, not from the beginning."""
+    topic = lessons()
+    trainer = taught(*topic[:40])
+    continued = Trainer(CORE, HORIZON, decode(encode(trainer.checkpoint()), CORE))
+    assert 10 < continued.position < 40
+    assert labels(continued) == labels(trainer)
+
+
+def test_only_a_durable_trainer_has_checkpoints() -> None:
+    """One that remembers less says so instead of leaving a snapshot from which nobody could go on."""
+    with pytest.raises(ValueError, match="durable"):
+        Trainer(CORE, HORIZON, durable=False).checkpoint()
+
+
+def test_durable_or_not_it_learns_the_same() -> None:
+    """Remembering for checkpoints does not change what is learned."""
+    assert essence(taught(*lessons(), trainer=Trainer(CORE, HORIZON, durable=False))) == essence(through(lessons()))
+
+
+# The same vectors on both sides
+
+
+def test_trainer_and_worker_see_the_same_vectors() -> None:
+    """With one snapshot, the vector that the trainer learns is the one that the worker scored: before its view is counted."""
+    records = disturbed(made_up(seed=16, customers=12, events=260, days=0.1))
+    trainer, setup = Trainer(CORE, HORIZON), setup_of(DEMO_CATALOGUE)
+    engine = Engine(MemoryStore(), setup, trainer.model())
+    decoder = Decoder(setup.catalogue)
+
+    async def run() -> int:
+        partition, compared = await engine.claim(PartitionKey("test", "clickstream", 0), "mine"), 0
+        for offset, record in enumerate(records):
+            engine.model = trainer.model()
+            piece, _ = await engine.cut(partition, chunk_of(decoder, 0, offset, [record]))
+            step, (commit,) = await engine.step([piece])
+            await engine.commit(piece, commit)
+            (told,) = [found.value for found in step.records[0] if found.topic == "examples"]
+            before = {id(question) for questions in trainer._questions.values() for question in questions}
+            trainer.read(trainer.position, told)
+            new = [q for questions in trainer._questions.values() for q in questions if id(q) not in before]
+            scored = [wave for wave in step.detected.scored if not wave.outcome.any()]
+            assert len(new) == len(scored)
+            for question, wave in zip(new, scored, strict=True):
+                assert question.columns.shape == (FEATURES + len(MODEL_FEATURES), len(wave.p))
+                assert question.columns.tobytes() == wave.columns.tobytes()
+                compared += 1
+            trainer.resolve()
+        return compared
+
+    assert asyncio.run(run()) > 150
+    assert trainer.tables.transitions.size > 50
