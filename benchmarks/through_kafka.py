@@ -1,8 +1,11 @@
-"""What a worker costs through a real Kafka and a real Redis: CPU of all its threads, wall time, Redis' CPU, bytes a customer.
+"""What a worker costs through a real Kafka and a real Redis.
 
-`python -m benchmarks.through_kafka RECORDING [--limit N] [--times K] [--profile OUT]` fills a topic of 8 partitions first, then
-lets one worker process work it off, with a model frozen after learning on the recording's first quarter. With `--times K` the
-recording is sent K times under other customers' names, so that there are K times as many customers.
+CPU of all its threads, wall time, Redis' CPU, bytes a customer.
+
+`python -m benchmarks.through_kafka RECORDING [--limit N] [--times K] [--profile OUT]` fills a topic of 8 partitions
+first, then lets one worker process work it off, with a model frozen after learning on the recording's first quarter.
+With `--times K` the recording is sent K times under other customers' names, so that there are K times as many
+customers.
 """
 
 import json
@@ -60,6 +63,10 @@ async def _bytes_per_customer(settings: Settings) -> tuple[float, int]:
     return sum(usage.bytes for usage in usages) / customers, customers
 
 
+def _redis_cpu(client: "redis.Redis") -> float:
+    return sum(client.info()[name] for name in ("used_cpu_user", "used_cpu_sys"))
+
+
 def _measure(job: KafkaRun, client: "redis.Redis", records: int, profile: str) -> dict[str, float]:
     path = job.folder / "settings.json"
     path.write_bytes(orjson.dumps(asdict(job.settings)))
@@ -71,16 +78,16 @@ def _measure(job: KafkaRun, client: "redis.Redis", records: int, profile: str) -
         watched = psutil.Process(process.pid)
         wait_for(lambda: job.position() > 0, "the first commit")
         done, cpu, at = job.position(), sum(watched.cpu_times()[:2]), time.monotonic()
-        used = sum(client.info()[name] for name in ("used_cpu_user", "used_cpu_sys"))
+        used = _redis_cpu(client)
         wait_for(lambda: job.position() >= records, "the last commit", 600)
         events = records - done
         return {
             "events": events,
             "worker_cpu_us_per_event": (sum(watched.cpu_times()[:2]) - cpu) / events * 1e6,
             "wall_us_per_event": (time.monotonic() - at) / events * 1e6,
-            "redis_cpu_us_per_event": (sum(client.info()[n] for n in ("used_cpu_user", "used_cpu_sys")) - used) / events * 1e6,
+            "redis_cpu_us_per_event": (_redis_cpu(client) - used) / events * 1e6,
             "worker_rss_mb": watched.memory_info().rss / 1e6,
-        }  # fmt: skip
+        }
     finally:
         process.terminate()
         process.wait(20)

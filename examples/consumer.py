@@ -1,7 +1,7 @@
-"""Keep every customer's open intents up to date: `python examples/consumer.py 127.0.0.1:9092 [SECONDS]`.
+"""Keep every customer's open intents up to date: `python examples/consumer.py 127.0.0.1:9092`.
 
 Each change of an intent may arrive more than once: keep the highest `sequence` of each `intent_id`, drop the rest.
-Prints what changed, and ends when nothing came for SECONDS (default: never).
+A second argument names another topic than `intents`.
 """
 
 import json
@@ -9,19 +9,16 @@ import sys
 
 from kafka import KafkaConsumer
 
-OPEN = ("detected", "strengthened", "weakened")
-
-quiet_ms = float(sys.argv[2]) * 1000 if len(sys.argv) > 2 else float("inf")
+broker, topic = [*sys.argv[1:], "intents"][:2]
 consumer = KafkaConsumer(
-    "intents",
-    bootstrap_servers=sys.argv[1],
+    topic,
+    bootstrap_servers=broker,
     group_id="recommender",
     auto_offset_reset="earliest",
     isolation_level="read_committed",
-    consumer_timeout_ms=quiet_ms,
 )
-highest: dict[str, int] = {}  # of every intent_id; forget those whose end is long past in a real one
-wants: dict[str, dict[str, float]] = {}  # customer: what they want now, and how likely
+highest: dict[str, int] = {}  # by intent_id; a real one keeps them over a restart, and forgets those long ended
+wants: dict[str, dict[str, float]] = {}  # what each customer wants now, and how likely
 
 for record in consumer:
     intent = json.loads(record.value)
@@ -29,9 +26,8 @@ for record in consumer:
         continue
     highest[intent["intent_id"]] = intent["sequence"]
     wanted = wants.setdefault(intent["customer_id"], {})
-    if intent["status"] in OPEN:
+    if intent["status"] in ("detected", "strengthened", "weakened"):
         wanted[intent["intent"]] = intent["confidence"]
     else:
         wanted.pop(intent["intent"], None)
     print(intent["customer_id"], intent["status"], intent["intent"], json.dumps(wanted), flush=True)
-consumer.close()

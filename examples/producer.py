@@ -1,7 +1,7 @@
 """Send one event to the clickstream: `python examples/producer.py 127.0.0.1:9092 4711 view party_supplies`.
 
 The key is the customer_id, and the partitioner Kafka's own (murmur2), so that a customer's events stay in order.
-Against librdkafka's mock cluster give kafka-python `api_version=(2, 3)`.
+Against librdkafka's mock cluster give kafka-python `api_version=(2, 3)`. A fifth argument names another topic.
 """
 
 import json
@@ -11,7 +11,7 @@ import uuid
 
 from kafka import KafkaProducer
 
-broker, customer_id, kind, category = sys.argv[1:5]
+broker, customer_id, kind, category, topic = [*sys.argv[1:], "clickstream"][:5]
 event = {
     "event_id": str(uuid.uuid4()),  # the same id twice is the same event
     "customer_id": customer_id,
@@ -20,5 +20,5 @@ event = {
     "category": category,
 }
 producer = KafkaProducer(bootstrap_servers=broker, acks="all", enable_idempotence=True)
-producer.send("clickstream", key=customer_id.encode(), value=json.dumps(event).encode()).get(timeout=30)
+producer.send(topic, key=customer_id.encode(), value=json.dumps(event).encode()).get(timeout=30)
 producer.close()

@@ -1,9 +1,9 @@
 """Apply a batch of events to customers' logs, in waves.
 
-A wave takes from each customer as many of their next events as fit before their log must be folded, or before their state
-ends or is forgotten; it inserts all of them at once, and each entry knows the event it arrived with, so that every event's
-view of the log can be computed from the one merged array. Folding happens between waves. A wave is thus as wide as the
-batch has customers, and a batch needs several only where somebody has more than a dozen events in it.
+A wave takes from each customer as many of their next events as fit before their log must be folded, or before their
+state ends or is forgotten; it inserts all of them at once, and each entry knows the event it arrived with, so that
+every event's view of the log can be computed from the one merged array. Folding happens between waves. A wave is thus
+as wide as the batch has customers, and a batch needs several only where somebody has more than a dozen events in it.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,7 +30,8 @@ Clear = Callable[[I64, I64, Bool], None]
 class Wave:
     """Events of one wave in order of arrival: `events` (n,) are indices into the batch.
 
-    `applied` (n,): in the log now; the others are duplicates, forgotten, or `unverifiable` (n,). `late` (n,): older than the
+    `applied` (n,): in the log now; the others are duplicates, forgotten, or `unverifiable` (n,). `late` (n,): older
+    than the
     customer's newest. `first` and `stop` (n,) are the rows of an applied event's entries in the logs, [first, stop).
     """
 
@@ -163,12 +164,14 @@ def _newest_before(time: I64, owner: I64, newest: I64) -> I64:
     earlier = np.concatenate([time[:1], time[:-1]])
     earlier = np.where(begins, newest[owner], np.maximum(earlier, newest[owner]))
     seat = np.cumsum(begins) - 1
-    return np.maximum.accumulate((seat << _SHIFT) + earlier + 1) - (seat << _SHIFT) - 1
+    running: I64 = np.maximum.accumulate((seat << _SHIFT) + earlier + 1)
+    return running - (seat << _SHIFT) - 1
 
 
 def _from_first(mask: Bool, owner: I64) -> Bool:
     """True from each owner's first True on (n,)."""
     begins = np.flatnonzero(np.concatenate([[True], owner[1:] != owner[:-1]]))
     total = np.cumsum(mask)
-    before = total[begins] - mask[begins]
-    return total - np.repeat(before, np.diff(np.concatenate([begins, [len(owner)]]))) > 0
+    before: I64 = total[begins] - mask[begins]
+    so_far: I64 = total - np.repeat(before, np.diff(np.concatenate([begins, [len(owner)]])))
+    return so_far > 0

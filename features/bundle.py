@@ -1,7 +1,8 @@
 """Feature declarations, and bundles: named, versioned lists of them that turn a view of logs into feature vectors.
 
-A feature is declared once: name, aggregate, what it is over (the customer, or the pair of customer and subject), of which
-kinds of events, in which window, and how the number is squashed. A bundle's hash travels with every model and example.
+A feature is declared once: name, aggregate, what it is over (the customer, or the pair of customer and subject), of
+which kinds of events, in which window, and how the number is squashed. A bundle's hash travels with every model and
+example.
 """
 
 from dataclasses import dataclass, field
@@ -37,7 +38,8 @@ TOUCHED: Final = tuple(sorted(TOUCHES))
 class Aggregate:
     """One number for each ask or pair: `what` over the events of `kinds` in `window`.
 
-    Ages and gaps are milliseconds; `visits` counts runs of touches without a gap longer than the session gap; `value` is
+    Ages and gaps are milliseconds; `visits` counts runs of touches without a gap longer than the session gap; `value`
+    is
     money in minor units; `pace` is the customer's median gap.
     """
 
@@ -49,8 +51,11 @@ class Aggregate:
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """A declared feature: (numerator + add_top) / (denominator + add_bottom), squashed by `then`, kept for the latest subject only
-    if `latest`. `decay` is exp(-x / scale), `inverse` 1 / (1 + x), `flag` 1 if x > 0. `words` says a count to people: {n} is the number, {s} its plural s.
+    """A declared feature.
+
+    (numerator + add_top) / (denominator + add_bottom), squashed by `then`, kept for the latest subject only if
+    `latest`. `decay` is exp(-x / scale), `inverse` 1 / (1 + x), `flag` 1 if x > 0. `words` says a count to people:
+    {n} is the number, {s} its plural s.
     """
 
     name: str
@@ -65,7 +70,10 @@ class Feature:
 
 
 class Aggregates:
-    """Aggregates of one set of pairs, each computed at most once; a pair's array has a spare last place (never touched)."""
+    """Aggregates of one set of pairs, each computed at most once.
+
+    A pair's array has a spare last place (never touched).
+    """
 
     def __init__(self, pairs: Pairs) -> None:
         """Nothing is computed before it is asked for."""
@@ -109,7 +117,8 @@ class Aggregates:
 
     @cached_property
     def _heads(self) -> Bool:
-        return ((self.view.logs.entries["kind"] & MORE) == 0)[self.view.entry]
+        heads: Bool = ((self.view.logs.entries["kind"] & MORE) == 0)[self.view.entry]
+        return heads
 
     def _compute(self, aggregate: Aggregate) -> F64:
         if aggregate.what == "pace":
@@ -125,10 +134,14 @@ class Aggregates:
         return value  # type: ignore[no-any-return]  # by name: each of the methods below returns F64
 
     def _count(self, rows: I64, place: I64, places: int) -> F64:
-        return np.bincount(place, weights=self.view.logs.entries["count"][self.view.entry[rows]], minlength=places)
+        return self._sum("count", rows, place, places)
 
     def _value(self, rows: I64, place: I64, places: int) -> F64:
-        return np.bincount(place, weights=self.view.logs.entries["value"][self.view.entry[rows]], minlength=places)
+        return self._sum("value", rows, place, places)
+
+    def _sum(self, column: str, rows: I64, place: I64, places: int) -> F64:
+        weights: F64 = self.view.logs.entries[column][self.view.entry[rows]].astype(np.float64)
+        return np.bincount(place, weights=weights, minlength=places).astype(np.float64, copy=False)
 
     def _distinct(self, rows: I64, place: I64, places: int) -> F64:
         product = self.view.logs.entries["product"][self.view.entry[rows]]
@@ -181,7 +194,10 @@ class Bundle:
         return tuple(feature.name for feature in self.features)
 
     def vectors(self, aggregates: Aggregates, chosen: I64, ask: I64) -> F32:
-        """Feature vectors (features, n): of pair `chosen[i]` (the spare place for a subject never touched) at ask `ask[i]`."""
+        """Feature vectors (features, n).
+
+        Of pair `chosen[i]` (the spare place for a subject never touched) at ask `ask[i]`.
+        """
         out = np.empty((len(self.features), len(chosen)), dtype=np.float32)
         latest = aggregates[Aggregate("pair", "rank")][chosen] == 0
         for column, feature in enumerate(self.features):

@@ -1,4 +1,7 @@
-"""Events as columns: one partition's chunk as it was decoded, and the batch of chunks that is worked through at once."""
+"""Events as columns.
+
+One partition's chunk as it was decoded, and the batch of chunks that is worked through at once.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,7 +46,7 @@ class Chunk:
     def empty(topic: str, partition: int, start: int, end: int) -> "Chunk":
         """A chunk in which no event is left."""
         i64, u64 = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.uint64)
-        kind, product, value = (np.zeros(0, dtype=dtype) for dtype in (np.uint8, np.uint32, np.int32))
+        kind, product, value = np.zeros(0, dtype=np.uint8), np.zeros(0, dtype=np.uint32), np.zeros(0, dtype=np.int32)
         nothing = np.zeros(1, dtype=np.int64)
         return Chunk(topic, partition, start, end, [], [], kind, i64, i64, i64, i64, u64, product, value, u64, nothing)
 
@@ -77,7 +80,8 @@ class Chunk:
 class Batch:
     """Events of one or more partitions' chunks, one after another; columns (n,) as in Chunk.
 
-    `part` (n,) is the chunk's number, `customer` (n,) the row of the customer's state, `watermark` (n,) the partition's.
+    `part` (n,) is the chunk's number, `customer` (n,) the row of the customer's state, `watermark` (n,) the
+    partition's.
     `last_watermark` (parts,) is each partition's watermark after its chunk.
     """
 
@@ -100,7 +104,10 @@ class Batch:
 
     @staticmethod
     def of(chunks: Sequence[Chunk], customer: I64, before_ms: Sequence[int], lateness_ms: int) -> "Batch":
-        """Join `chunks`, whose events' customers have the state rows `customer` (n,); `before_ms` are the watermarks so far."""
+        """Join `chunks`, whose events' customers have the state rows `customer` (n,).
+
+        `before_ms` are the watermarks so far.
+        """
         marks = [chunk.watermarks(before, lateness_ms) for chunk, before in zip(chunks, before_ms, strict=True)]
         sizes = [len(chunk) for chunk in chunks]
         counts = np.concatenate([np.diff(chunk.subject_offsets) for chunk in chunks])
@@ -128,7 +135,10 @@ class Batch:
         )
 
     def entries(self, events: I64) -> tuple[Entries, I64]:
-        """(log entries (m,), the event of each (m,)): one for each subject of each of `events`, or one without a subject."""
+        """(log entries (m,), the event of each (m,)).
+
+        One for each subject of each of `events`, or one without a subject.
+        """
         count = np.diff(self.subject_offsets)[events]
         owner, place = expand(self.subject_offsets[events], np.maximum(count, 1))
         event = events[owner]

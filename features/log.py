@@ -1,6 +1,9 @@
-"""The activity log: every customer's bounded list of entries, raw events first, then tiles that old events are folded into.
+"""The activity log.
 
-Many customers' logs lie in one flat array, sorted by (customer, time, order of arrival), with row offsets. Folding, in order:
+Every customer's bounded list of entries, raw events first, then tiles that old events are folded into.
+
+Many customers' logs lie in one flat array, sorted by (customer, time, order of arrival), with row offsets. Folding,
+in order:
 
 1. An append that leaves a customer more than `RAW_LIMIT` raw entries folds the oldest of them, `FOLD_STEP` at a time,
    until at most `RAW_LIMIT` remain (so `RAW_KEPT`, where each event has one entry). What is folded is normally older
@@ -70,9 +73,12 @@ _CUSTOMER_SHIFT: Final = 43  # times in ms stay below 2**43 until the year 2248
 
 @dataclass(slots=True)
 class Logs:
-    """Logs of `size` customers: `entries` (n,) sorted by (customer, time, arrival), `customer` (n,) and `arrival` (n,) beside them.
+    """Logs of `size` customers.
 
-    `arrival` is the index of the event in the chunk, -1 for what was there before; `offsets` (size + 1,) are row offsets.
+    `entries` (n,) sorted by (customer, time, arrival), `customer` (n,) and `arrival` (n,) beside them.
+
+    `arrival` is the index of the event in the chunk, -1 for what was there before; `offsets` (size + 1,) are row
+    offsets.
     """
 
     entries: Entries
@@ -93,7 +99,8 @@ class Logs:
 
     def key(self) -> I64:
         """(customer, time) as one sortable integer per entry."""
-        return (self.customer << _CUSTOMER_SHIFT) + self.entries["time"]
+        key: I64 = (self.customer << _CUSTOMER_SHIFT) + self.entries["time"]
+        return key
 
     def raw_counts(self) -> I64:
         """Raw entries of each customer."""
@@ -128,7 +135,8 @@ class Memory:
     """What each customer's log remembers beside its entries; arrays of one row a customer.
 
     `newest` is the newest event's time (-1: none yet), `floor` and `complete_since` as in the module's text (-1: never
-    lost anything), `forced` counts forced folds, `ids` and `times` (size, ID_LIMIT) are the folded ids, oldest first, `held` of them.
+    lost anything), `forced` counts forced folds, `ids` and `times` (size, ID_LIMIT) are the folded ids, oldest first,
+    `held` of them.
     """
 
     newest: I64
@@ -168,7 +176,10 @@ def expand(starts: I64, counts: I64) -> tuple[I64, I64]:
 
 
 def fold(logs: Logs, memory: Memory, watermark_ms: I64) -> None:
-    """Fold every customer that has more than RAW_LIMIT raw entries; `watermark_ms` (size,) is theirs at their last append."""
+    """Fold every customer that has more than RAW_LIMIT raw entries.
+
+    `watermark_ms` (size,) is theirs at their last append.
+    """
     raw = logs.raw_counts()
     while (full := raw > RAW_LIMIT).any():  # again only where one event brought more than FOLD_STEP entries
         _fold_step(logs, memory, watermark_ms, full)
@@ -198,7 +209,10 @@ def _fold_step(logs: Logs, memory: Memory, watermark_ms: I64, full: Bool) -> Non
 
 
 def _remember(memory: Memory, owners: I64, folded: Entries) -> None:
-    """Append the ids of `folded` (in time order by owner) to the owners' memories; the oldest fall out and raise the floor."""
+    """Append the ids of `folded` (in time order by owner) to the owners' memories.
+
+    The oldest fall out and raise the floor.
+    """
     heads = (folded["kind"] & MORE) == 0
     owners, folded = owners[heads], folded[heads]
     new = np.bincount(owners, minlength=len(memory.held))

@@ -1,4 +1,7 @@
-"""Pairs of an ask and a subject: which rows of a view speak of which pair, and in what order the subjects were touched."""
+"""Pairs of an ask and a subject.
+
+Which rows of a view speak of which pair, and in what order the subjects were touched.
+"""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -13,7 +16,10 @@ _CUSTOMER_SHIFT: Final = np.uint64(44)  # a batch has fewer than 2**20 customers
 
 
 def _groups(logs: Logs) -> tuple[I64, U64, I64]:
-    """(group of each entry or -1, subject of each group, first group of each customer (size + 1,)); groups sort by (customer, subject)."""
+    """(group of each entry or -1, subject of each group, first group of each customer (size + 1,)).
+
+    Groups sort by (customer, subject).
+    """
     subject = logs.entries["subject"]
     rows = np.flatnonzero(subject)
     owner, wanted = logs.customer[rows], subject[rows]
@@ -34,7 +40,9 @@ def _groups(logs: Logs) -> tuple[I64, U64, I64]:
 
 @dataclass(slots=True)
 class Pairs:
-    """All (ask, subject) pairs of a view: `ask`, `subject`, `last` (p,); `row_pair` (r,) is p for rows without a subject.
+    """All (ask, subject) pairs of a view: `ask`, `subject`, `last` (p,).
+
+    `row_pair` (r,) is p for rows without a subject.
 
     `last` is the row of the latest touch (-1: not touched). Arrays made with `spare` have p + 1 places: the last one
     stands for a subject of which the log says nothing.

@@ -131,7 +131,10 @@ def _read_notes(tail: bytes, slots: int) -> list[bytes]:
 
 
 def encode(states: States, bundle: str) -> list[bytes | None]:
-    """Blobs of all the states, None for a customer of whom nothing is left to keep; `bundle` is the hash of the feature bundle."""
+    """Blobs of all the states, None for a customer of whom nothing is left to keep.
+
+    `bundle` is the hash of the feature bundle.
+    """
     size = len(states.customers)
     memory, logs = states.memory, states.logs
     used = states.slots["subject"] != 0

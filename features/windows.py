@@ -10,8 +10,8 @@ A window is written as one word:
 | `last:20` | the last 20 entries |
 | `pace:3` | 3 times the customer's own median gap between events |
 
-`session`, `last` and `pace` read raw entries only, as if there were no tiles (which late events can come to lie between),
-and are *partial* when the log was folded within their reach.
+`session`, `last` and `pace` read raw entries only, as if there were no tiles (which late events can come to lie
+between), and are *partial* when the log was folded within their reach.
 """
 
 import re
@@ -36,7 +36,10 @@ WindowKind = Literal["duration", "session", "since", "last", "pace"]
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A parsed window: `amount` is milliseconds (duration), a count (last, pace), a kind's code (since) or 0 (session)."""
+    """A parsed window.
+
+    `amount` is milliseconds (duration), a count (last, pace), a kind's code (since) or 0 (session).
+    """
 
     word: str
     kind: WindowKind
@@ -58,8 +61,10 @@ class Window:
 
 @dataclass(slots=True)
 class Asks:
-    """Moments at which customers are looked at: customer (a,), `time` (a,) UTC ms, `stop` (a,) the row after the last visible
-    entry, `arrival` (a,) the last event (index in the chunk) that is visible.
+    """Moments at which customers are looked at.
+
+    Customer (a,), `time` (a,) UTC ms, `stop` (a,) the row after the last visible entry, `arrival` (a,) the last event
+    (index in the chunk) that is visible.
     """
 
     customer: I64
@@ -70,7 +75,10 @@ class Asks:
 
 @dataclass(slots=True)
 class View:
-    """Every (ask, visible entry) as one row, in time order by ask; columns (r,), made once and shared by all features."""
+    """Every (ask, visible entry) as one row, in time order by ask.
+
+    Columns (r,), made once and shared by all features.
+    """
 
     asks: Asks
     logs: Logs
@@ -132,7 +140,10 @@ class View:
         return self.raw & (self.row >= self.session_start()[self.ask])
 
     def session_start(self) -> I64:
-        """First row of each ask's session (a,); the end of its rows where there is no raw entry or the session is over."""
+        """First row of each ask's session (a,).
+
+        The end of its rows where there is no raw entry or the session is over.
+        """
         rows = np.flatnonzero(self.raw)
         ask, age = self.ask[rows], self.age[rows]
         breaks = np.ones(len(rows), dtype=bool)

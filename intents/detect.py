@@ -1,8 +1,9 @@
 """The detect step: one batch of events and the states of its customers in; new states, intents and examples out.
 
 Follow one event: it is applied to its customer's log (`features/apply.py`), the log is viewed at the event's time
-(`features/windows.py`), candidates are chosen, their vectors computed and scored (here), and intents live by the scores
-(`intents/life.py`). Pure: the same batch, states and model give the same answer, however the records were cut into chunks.
+(`features/windows.py`), candidates are chosen, their vectors computed and scored (here), and intents live by the
+scores (`intents/life.py`). Pure: the same batch, states and model give the same answer, however the records were cut
+into chunks.
 """
 
 from collections.abc import Sequence
@@ -38,12 +39,15 @@ _OUTCOME: Final = np.isin(np.arange(256), [CODE[kind] for kind in OUTCOMES])
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What stays the same from batch to batch. `rank_outcomes` scores the moment before each outcome too, for a scores file."""
+    """What stays the same from batch to batch.
+
+    `rank_outcomes` scores the moment before each outcome too, for a scores file.
+    """
 
     bundle: Bundle
     catalogue: Catalogue
     names: Names
-    rules: Rules = Rules()
+    rules: Rules = field(default_factory=Rules)
     namespace: str = "default"
     rank_outcomes: bool = False
     declared: Declared = field(init=False)
@@ -54,8 +58,10 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What one wave was asked and what the model said: `event` (a,) of each ask in order of arrival, `outcome` (a,) those asked before
-    an outcome, their candidates, and by candidate `vectors` (f, c), `columns` with the model's, and `p` (c,).
+    """What one wave was asked and what the model said.
+
+    `event` (a,) of each ask in order of arrival, `outcome` (a,) those asked before an outcome, their candidates, and
+    by candidate `vectors` (f, c), `columns` with the model's, and `p` (c,).
     """
 
     event: I64
@@ -68,8 +74,10 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Detected:
-    """What a batch led to. `changes` are in order of publication, each with the wave that scored it; `deadlines` (n,) are the
-    states' next ones (-1: nothing is left of the customer).
+    """What a batch led to.
+
+    `changes` are in order of publication, each with the wave that scored it; `deadlines` (n,) are the states' next
+    ones (-1: nothing is left of the customer).
     """
 
     changes: list[tuple[Change, Scored | None]]
@@ -84,7 +92,8 @@ def detect(
 ) -> Detected:
     """Work `batch` into `states` (changed in place; `parts` (n,) is each row's part) and tell what it led to.
 
-    `bounds` say, by part, which deadlines fire at the end where more are due than one commit takes (None: all that are due).
+    `bounds` say, by part, which deadlines fire at the end where more are due than one commit takes (None: all that
+    are due).
     """
     journeys = Journeys(setup.catalogue, model, setup.names)
     life = Life(states, batch, setup.rules, parts, journeys, setup.namespace, model.variant)

@@ -62,8 +62,10 @@ class _Wire(msgspec.Struct, array_like=True, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Entries of one commit. `asked` (a,) ASKED; `subjects`, `ranks` (c,) and `vectors` (f, c) are the candidates of all asks, one
-    after another; `outcomes` (o,) OUTCOME with `recent` (r,) flat. `watermark` is the source partition's after them.
+    """Entries of one commit.
+
+    `asked` (a,) ASKED; `subjects`, `ranks` (c,) and `vectors` (f, c) are the candidates of all asks, one after
+    another; `outcomes` (o,) OUTCOME with `recent` (r,) flat. `watermark` is the source partition's after them.
     """
 
     topic: str
@@ -138,7 +140,10 @@ def unpack(record: bytes) -> Examples:
 
 
 def _consistent(examples: Examples) -> bool:
-    """Whether the columns have the lengths that the entries say, and the share and all vectors are numbers to count with."""
+    """Whether the columns have the lengths that the entries say.
+
+    And the share and all vectors are numbers to count with.
+    """
     asked, candidates = examples.asked, len(examples.subjects)
     return (
         int(asked["candidates"].sum(dtype=np.int64)) == candidates == len(examples.ranks)

@@ -13,7 +13,10 @@ _SPACE: Final = UUID("b3d86fcf-8bd6-5f0e-9a3c-0d8c6c1f7f52")
 
 
 class JourneyStep(msgspec.Struct, frozen=True):
-    """Where on a journey an intent stands: `name` and `stage` (from 1) if declared; `next` and its share of what customers wanted next."""
+    """Where on a journey an intent stands: `name` and `stage` (from 1) if declared.
+
+    `next` and its share of what customers wanted next.
+    """
 
     name: str | None
     stage: int | None
@@ -22,7 +25,10 @@ class JourneyStep(msgspec.Struct, frozen=True):
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """One thing that spoke for an intent: a feature and its value, or the event that ended it; `text` says it in words."""
+    """One thing that spoke for an intent: a feature and its value, or the event that ended it.
+
+    `text` says it in words.
+    """
 
     feature: str
     value: float
@@ -47,7 +53,10 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class Intent(msgspec.Struct, frozen=True):
-    """One change of one intent; times are UTC milliseconds. Keep the highest `sequence` of each `intent_id`, drop the rest."""
+    """One change of one intent; times are UTC milliseconds.
+
+    Keep the highest `sequence` of each `intent_id`, drop the rest.
+    """
 
     intent_id: str
     sequence: int

@@ -1,7 +1,8 @@
 """An intent's life: detected, strengthened or weakened, then fulfilled or expired; one end each.
 
-What is sequential for one customer runs in rounds: round k is everybody's k-th act of the wave (an ask or an outcome),
-vectorised over customers. A deadline fires before the first record whose watermark is greater than it, and says its own time.
+What is sequential for one customer runs in rounds: round k is everybody's k-th act of the wave (an ask or an
+outcome), vectorised over customers. A deadline fires before the first record whose watermark is greater than it, and
+says its own time.
 """
 
 from dataclasses import dataclass, field
@@ -38,8 +39,10 @@ class Note(msgspec.Struct, frozen=True, array_like=True):
 
 @dataclass(slots=True)
 class Change:
-    """One change of an intent. `event` is the batch's event before (deadline) or at which it is published, or the number of
-    events of its part if none of them is late enough; `candidate` is the scored pair that caused it, -1 if none did.
+    """One change of an intent.
+
+    `event` is the batch's event before (deadline) or at which it is published, or the number of events of its part if
+    none of them is late enough; `candidate` is the scored pair that caused it, -1 if none did.
     """
 
     part: int
@@ -60,6 +63,8 @@ class Change:
     deadline: bool = False
 
 
+_DETECTED: Final[Status] = "detected"
+_MOVED: Final[tuple[Status, Status]] = ("weakened", "strengthened")
 _note: Final = msgspec.msgpack.Decoder(Note)
 
 
@@ -138,8 +143,9 @@ class Life:
                 self._free(rows[i : i + 1], np.array([s]))
 
     def _cool(self, rows: I64, watermark: I64) -> None:
-        """Free the slots of state `rows` (m,) whose cool-down ended before `watermark` (m,), at the customer's own event only:
-        what a state holds must not tell where a chunk ended.
+        """Free the slots of state `rows` (m,) whose cool-down ended before `watermark` (m,).
+
+        At the customer's own event only: what a state holds must not tell where a chunk ended.
         """
         slots = self.states.slots
         cooling = (slots["subject"][rows] != 0) & (slots["open"][rows] == 0)
@@ -204,18 +210,17 @@ class Life:
         for i, k in zip(*np.nonzero(new | moved), strict=True):
             row, event, pair = int(rows[i]), int(events[i]), int(place[i, k])
             if new[i, k]:
-                s = int(free.order[i, nth[i, k]])
-                self._open(row, s, event, int(subject[i, k]))
-                status: Status = "detected"
+                at, status = int(free.order[i, nth[i, k]]), _DETECTED
+                self._open(row, at, event, int(subject[i, k]))
             else:
-                s, status = int(slot[i, k]), "strengthened" if delta[i, k] > 0 else "weakened"
-            slots["confidence"][row, s] = confidence[pair]
-            change = self._change(row, s, status, int(self.parts[row]), event, int(time[i]), new=bool(new[i, k]))
+                at, status = int(slot[i, k]), _MOVED[int(delta[i, k] > 0)]
+            slots["confidence"][row, at] = confidence[pair]
+            change = self._change(row, at, status, int(self.parts[row]), event, int(time[i]), new=bool(new[i, k]))
             change.candidate, change.order = pair, int(k)
             change.note = Note(self.batch.event_ids[event], self.journeys.version, self.journeys.step(change.subject))
             self._source(change, event)
-            slots["offset"][row, s] = change.offset
-            self.states.notes[row, s] = msgspec.msgpack.encode(change.note)
+            slots["offset"][row, at] = change.offset
+            self.states.notes[row, at] = msgspec.msgpack.encode(change.note)
             self.changes.append(change)
 
     def _open(self, row: int, s: int, event: int, subject: int) -> None:
@@ -233,7 +238,10 @@ class Life:
     def _change(
         self, row: int, s: int, status: Status, part: int, event: int, updated_at: int, *, new: bool = False
     ) -> Change:
-        """A change of the intent in a slot, its sequence counted on; what it says beyond the slot is the last note's."""
+        """A change of the intent in a slot, its sequence counted on.
+
+        What it says beyond the slot is the last note's.
+        """
         slots = self.states.slots
         if not new:
             slots["sequence"][row, s] += 1

@@ -17,7 +17,10 @@ NEEDED_NEGATIVE: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """River's StandardScaler | LogisticRegression(AdaGrad) as arrays (f,) in vector order, all it takes to go on learning."""
+    """River's StandardScaler | LogisticRegression(AdaGrad) as arrays (f,) in vector order.
+
+    All it takes to go on learning.
+    """
 
     counts: F64
     means: F64
@@ -41,7 +44,10 @@ class Weights:
 
 @dataclass(frozen=True)
 class Model:
-    """A frozen model: weights, tables, the subjects' names, and how many labels it has seen. `version` names its snapshot."""
+    """A frozen model: weights, tables, the subjects' names, and how many labels it has seen.
+
+    `version` names its snapshot.
+    """
 
     bundle: Bundle
     weights: Weights
@@ -73,14 +79,17 @@ class Model:
         return whole_vectors(self.bundle, self.tables, vectors, subjects, before)
 
     def probability(self, columns: F64) -> F64:
-        """Probability of an outcome within the horizon (n,) for vectors (f, n), column by column so that batches can't change a bit.
+        """Probability of an outcome within the horizon (n,) for vectors (f, n).
+
+        Column by column so that batches can't change a bit.
 
         σ(b + Σ_j w_j (x_j − μ_j) / σ_j), a column without variance counting 0, as River does.
         """
         total = np.full(columns.shape[1], self.weights.intercept)
         for contribution in self.contributions(columns):
             total += contribution
-        return 1.0 / (1.0 + np.exp(-np.clip(total, -30.0, 30.0)))
+        odds: F64 = np.exp(-np.clip(total, -30.0, 30.0))
+        return 1.0 / (1.0 + odds)
 
     def contributions(self, columns: F64) -> F64:
         """What each column adds to the logit (f, n)."""

@@ -1,12 +1,13 @@
 """The River pipeline that learns, and its way to and from a snapshot's arrays."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
 from river import compose, linear_model, optim, preprocessing
 
+from intents.counts import F64
 from intents.model import Weights
 
 INTERCEPT: Final = -3.3
@@ -14,7 +15,10 @@ _STEP: Final = 0.01
 
 
 class Pipeline:
-    """StandardScaler | LogisticRegression(AdaGrad(0.01), intercept -3.3) over named columns: predict, then learn, one at a time."""
+    """StandardScaler | LogisticRegression(AdaGrad(0.01), intercept -3.3) over named columns.
+
+    Predict, then learn, one at a time.
+    """
 
     def __init__(self, names: Sequence[str], weights: Weights | None = None) -> None:
         """A pipeline over columns `names`, going on from `weights` if given."""
@@ -30,7 +34,10 @@ class Pipeline:
         return float(self.river.predict_proba_one(dict(zip(self.names, vector, strict=True)))[True])
 
     def learn_one(self, vector: Sequence[float], label: bool, weight: float = 1.0) -> None:
-        """Learn one labelled vector (f,); raises ValueError for a number that is not finite, which would poison the weights."""
+        """Learn one labelled vector (f,).
+
+        Raises ValueError for a number that is not finite, which would poison the weights.
+        """
         if not np.isfinite(vector).all():
             raise ValueError("a vector to learn from has a number that is not finite")
         x = dict(zip(self.names, vector, strict=True))
@@ -39,12 +46,16 @@ class Pipeline:
 
     def weights(self) -> Weights:
         """All it takes to score, and to go on learning, as arrays in column order."""
-        squares = self.model.optimizer.g2
+
+        def column(table: Mapping[str, float]) -> F64:
+            return np.array([float(table.get(name, 0.0)) for name in self.names])
+
         return Weights(
-            *(
-                np.array([float(table.get(name, 0.0)) for name in self.names])
-                for table in (self.scaler.counts, self.scaler.means, self.scaler.vars, self.model.weights, squares)
-            ),
+            counts=column(self.scaler.counts),
+            means=column(self.scaler.means),
+            variances=column(self.scaler.vars),
+            weights=column(self.model.weights),
+            squares=column(self.model.optimizer.g2),
             intercept=float(self.model.intercept),
             steps=int(self.model.optimizer.n_iterations),
         )

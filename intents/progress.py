@@ -9,7 +9,10 @@ _FADE: Final = 0.9999  # the last 10,000 pairs or so
 
 @dataclass(slots=True)
 class Progress:
-    """Fading means over the pairs answered so far: outcome rate, mean probability, log loss; `pairs` is their number."""
+    """Fading means over the pairs answered so far: outcome rate, mean probability, log loss.
+
+    `pairs` is their number.
+    """
 
     pairs: int = 0
     rate: float = 0.0

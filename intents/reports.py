@@ -82,7 +82,8 @@ class Reporter:
 class Asked:
     """Everything a batch was asked, joined over its waves and sorted by event.
 
-    Columns (a,): `event`, `outcome`, and where each ask's candidates lie, [start, start + count), in `subjects`, `ranks` (c,)
+    Columns (a,): `event`, `outcome`, and where each ask's candidates lie, [start, start + count), in `subjects`,
+    `ranks` (c,)
     and `vectors` (f, c); the first `touched` of them were touched.
     """
 

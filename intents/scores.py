@@ -18,7 +18,10 @@ DIGITS: Final = 6
 def score_lines(
     batch: Batch, customers: Sequence[str], scored: Sequence[Scored], journeys: Journeys, *, ready: bool
 ) -> Iterator[tuple[int, bytes]]:
-    """(event of the batch, line) for each view (ask "detect") and each cart_add or purchase (ask "rank"), best candidate first."""
+    """(event of the batch, line) for each view (ask "detect") and each cart_add or purchase (ask "rank").
+
+    Best candidate first.
+    """
     for wave in scored:
         p = np.round(wave.p, DIGITS)
         offsets = wave.candidates.offsets.tolist()

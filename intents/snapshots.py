@@ -1,8 +1,8 @@
 """Model snapshots: immutable, versioned files in any fsspec place, in a form that cannot execute code when read.
 
-A file is a magic number, a msgpack header (what, which arrays, their types and shapes) and the arrays' bytes. Its name is
-the offset up to which the examples were read and a hash of its content: readers take the highest offset; of one offset
-with two hashes, which must not happen, the lowest hash wins and an alarm is raised.
+A file is a magic number, a msgpack header (what, which arrays, their types and shapes) and the arrays' bytes. Its
+name is the offset up to which the examples were read and a hash of its content: readers take the highest offset; of
+one offset with two hashes, which must not happen, the lowest hash wins and an alarm is raised.
 """
 
 from collections.abc import Iterable
@@ -88,7 +88,10 @@ def encode(checkpoint: Checkpoint) -> bytes:
 
 
 def decode(content: bytes, bundle: Bundle) -> Checkpoint:
-    """The checkpoint of a snapshot's bytes; raises UnusableSnapshot if it is damaged, of another bundle, or not finite."""
+    """The checkpoint of a snapshot's bytes.
+
+    Raises UnusableSnapshot if it is damaged, of another bundle, or not finite.
+    """
     try:
         if content[:8] != MAGIC:
             raise UnusableSnapshot("not a snapshot of this release")
@@ -102,7 +105,10 @@ def decode(content: bytes, bundle: Bundle) -> Checkpoint:
 
 
 def _check_tables(arrays: dict[str, Any], header: _Header) -> None:
-    """Raise UnusableSnapshot for numbers that are not finite, and for tables whose shapes or rows do not belong together."""
+    """Raise UnusableSnapshot for numbers that are not finite.
+
+    And for tables whose shapes or rows do not belong together.
+    """
     numbers = [header.intercept, *header.sums]
     if not np.isfinite(numbers).all() or not all(np.isfinite(array).all() for array in arrays.values()):
         raise UnusableSnapshot("a snapshot has a number that is not finite")
@@ -126,7 +132,8 @@ def _checkpoint(header: _Header, arrays: dict[str, Any], bundle: Bundle, version
         raise UnusableSnapshot(f"a snapshot is of bundle {header.bundle} {header.bundle_hash}, not {bundle.hash}")
     if tuple(header.features) != bundle.names + MODEL_FEATURES:
         raise UnusableSnapshot("a snapshot has other features than its bundle")
-    weights = Weights(*(arrays[name] for name in _WEIGHTS), intercept=header.intercept, steps=header.steps)
+    columns = {name: arrays[name] for name in _WEIGHTS}
+    weights = Weights(**columns, intercept=header.intercept, steps=header.steps)
     model = Model(
         bundle,
         weights,
@@ -164,9 +171,15 @@ def _table_arrays(tables: Tables) -> list[tuple[str, Any]]:
 
 
 def _tables(prefix: str, arrays: dict[str, Any], views: float, outcomes: float) -> Tables:
-    keys = {name: KeyedRows(arrays[prefix + name]) for name in ("subjects", "transitions")}
     growing = {name: _roomy(arrays[prefix + name]) for name in _TABLES if name != "ranks"}
-    return Tables(**keys, **growing, ranks=arrays[prefix + "ranks"].copy(), views=views, outcomes=outcomes)
+    return Tables(
+        subjects=KeyedRows(arrays[prefix + "subjects"]),
+        transitions=KeyedRows(arrays[prefix + "transitions"]),
+        ranks=arrays[prefix + "ranks"].copy(),
+        views=views,
+        outcomes=outcomes,
+        **growing,
+    )
 
 
 def _hash(content: bytes) -> str:
@@ -205,7 +218,7 @@ class ModelStore:
     """Snapshots of one variant under an fsspec URL (a folder, or an object store's prefix)."""
 
     def __init__(self, url: str, variant: str = "main") -> None:
-        """`url` as fsspec reads it: a path, file://, s3://…"""
+        """`url` is what fsspec reads: a path, file://, s3:// and so on."""
         self.url = url
         self._fs, root = fsspec.core.url_to_fs(url)
         self._folder = f"{root.rstrip('/')}/{variant}"

@@ -1,7 +1,9 @@
-"""What a model knows across customers: each subject's views and outcomes, journeys' transitions, and rates by recency rank.
+"""What a model knows across customers.
 
-`train` counts into its tables and freezes a copy into each snapshot; workers only read theirs. Both add the model-side
-columns of a vector with the one function `Tables.columns`.
+Each subject's views and outcomes, journeys' transitions, and rates by recency rank.
+
+`train` counts into its tables and freezes a copy into each snapshot; workers only read theirs. Both add the
+model-side columns of a vector with the one function `Tables.columns`.
 """
 
 from dataclasses import dataclass, field
@@ -30,8 +32,10 @@ MODEL_FEATURES: Final = ("subject_conversion", "subject_views", "outcome_lift", 
 class Tables:
     """Counts by subject and by transition; weights are 1 / share, so that a sample counts as the whole.
 
-    `totals` (4, s): views, outcomes, transitions seen leaving to a view, to an outcome. `moves` (2, t): transitions into a view,
-    into an outcome, of key (from row << 32 | to row). `successors` (SUCCESSORS, s) are the likeliest next subjects' rows
+    `totals` (4, s): views, outcomes, transitions seen leaving to a view, to an outcome. `moves` (2, t): transitions
+    into a view,
+    into an outcome, of key (from row << 32 | to row). `successors` (SUCCESSORS, s) are the likeliest next subjects'
+    rows
     (-1: none) and `successor_counts` their counts. `ranks` (2, RANKS): asked, positive.
     """
 
@@ -109,7 +113,10 @@ class Tables:
         return self.subjects.find(subjects)
 
     def likely_next(self, subjects: U64) -> tuple[U64, F64]:
-        """(subjects, probability) (n, SUCCESSORS) of what follows each of `subjects` (n,); probability 0 where there is nothing."""
+        """(subjects, probability) (n, SUCCESSORS) of what follows each of `subjects` (n,).
+
+        Probability 0 where there is nothing.
+        """
         row = self.lookup(subjects)
         nexts = np.where(row >= 0, self.successors[:, row], -1.0).T.astype(np.int64)
         total = (
@@ -125,7 +132,10 @@ class Tables:
         return mine / max(self.views + self.outcomes, 1.0)
 
     def rank_rates(self) -> F64:
-        """Smoothed outcome rate by recency rank (RANKS,), made non-increasing: what is said before the model is ready."""
+        """Smoothed outcome rate by recency rank (RANKS,), made non-increasing.
+
+        What is said before the model is ready.
+        """
         rates = (self.ranks[1] + 0.1) / (self.ranks[0] + 10.0)
         return np.minimum.accumulate(rates)
 
@@ -160,7 +170,8 @@ class Tables:
 def previous_subject(subjects: U64, rank: I64, first: I64, touched: I64) -> U64:
     """Each pair's latest *other* subject (n,): the ask's latest, or for that one the second latest; 0 for none.
 
-    `first` (n,) is the index of the pair's ask's latest subject, `touched` (n,) how many of the ask's pairs were touched.
+    `first` (n,) is the index of the pair's ask's latest subject, `touched` (n,) how many of the ask's pairs were
+    touched.
     """
     other = np.where(rank == 0, first + 1, first)
     there = np.where(rank == 0, touched > 1, touched > 0)

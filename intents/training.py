@@ -46,7 +46,10 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Question:
-    """What was asked, waiting for its answer; sorts by (time, number). `columns` (f, n) are the candidates' whole vectors."""
+    """What was asked, waiting for its answer; sorts by (time, number).
+
+    `columns` (f, n) are the candidates' whole vectors.
+    """
 
     time: int
     number: int
@@ -60,7 +63,10 @@ class Question:
 
 @dataclass(slots=True)
 class Checkpoint:
-    """All a trainer needs to go on: the model, how far it has read, and tables and reading as they were before `oldest`."""
+    """All a trainer needs to go on.
+
+    The model, how far it has read, and tables and reading as they were before `oldest`.
+    """
 
     model: Model
     reading: Reading

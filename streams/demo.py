@@ -1,7 +1,7 @@
 """The demo: the whole way on one machine, with an embedded broker and Redis, on made-up customers.
 
-Real parts: a Faust worker and a trainer in processes of their own, real Kafka clients, a real Redis. Only the broker is a
-mock (librdkafka's), and only the customers are made up, with a truth that the summary is computed against.
+Real parts: a Faust worker and a trainer in processes of their own, real Kafka clients, a real Redis. Only the broker
+is a mock (librdkafka's), and only the customers are made up, with a truth that the summary is computed against.
 """
 
 import asyncio
@@ -103,8 +103,8 @@ def _demo(console: Console, folder: Path, seed: int, events: int, customers: int
     made = simulate(recording, seed=seed, events=events, customers=customers)
     hours = (made.last_ms - made.first_ms) / 3_600_000
     console.print(
-        f"[bold]Made-up shop, seed {seed}:[/] {made.events:,} events of {made.customers} customers in {hours:.0f} hours, "
-        f"replayed in about {replay_s:.0f} s.\n"
+        f"[bold]Made-up shop, seed {seed}:[/] {made.events:,} events of {made.customers} customers "
+        f"in {hours:.0f} hours, replayed in about {replay_s:.0f} s.\n"
         "Embedded broker and Redis, a worker and a trainer; the model starts knowing nothing."
     )
     with EmbeddedBroker() as broker, EmbeddedRedis() as redis:
@@ -162,9 +162,13 @@ def _replay(
     show = _Shower(console, Words(Catalogue.parse(DEMO_CATALOGUE).labels))
     seen, sent = Seen(), 0
     with Progress(
-        TextColumn("{task.completed:>6,.0f} events"), BarColumn(), TextColumn("{task.fields[found]}"), TimeElapsedColumn(),
-        console=console, transient=True,
-    ) as bar:  # fmt: skip
+        TextColumn("{task.completed:>6,.0f} events"),
+        BarColumn(),
+        TextColumn("{task.fields[found]}"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    ) as bar:
         task = bar.add_task("", total=events, found="waiting for the worker")
         began = time.monotonic()
         while sent < events:
@@ -253,8 +257,8 @@ def _summary(console: Console, seen: Seen, judged: Comparison, events: int, took
     told.add_row("median lead", f"{judged.model.median_lead_s:.0f} s", f"{judged.rule.median_lead_s:.0f} s")
     console.print(told)
     console.print(
-        f"{events:,} events in {took:.0f} s ({events / took:,.0f}/s, as paced). The model learned all it knows meanwhile; its "
-        "first alarms had to wait for its first labels.\n\n"
+        f"{events:,} events in {took:.0f} s ({events / took:,.0f}/s, as paced). The model learned all it knows meanwhile; "
+        "its first alarms had to wait for its first labels.\n\n"
         "Try next:\n"
         "  micro-intents simulate shop.jsonl            a made-up shop of your own\n"
         "  micro-intents trace shop.jsonl               one event on its way, step by step\n"

@@ -1,7 +1,7 @@
 """One step of the way: chunks of some partitions through states, detect and commit; the same live and in replay.
 
-The order is that of the commit protocol: read the states (bound to the cursor), detect, commit (all or nothing), and only
-then hand out the records to publish. Who calls publishes them before that partition's next step.
+The order is that of the commit protocol: read the states (bound to the cursor), detect, commit (all or nothing), and
+only then hand out the records to publish. Who calls publishes them before that partition's next step.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,10 @@ MAX_CUSTOMERS: Final = 1_000
 
 
 class LostPartition(Exception):
-    """A commit was refused: the partition belongs to another claim, or does not continue here. Claim again or drop it."""
+    """A commit was refused: the partition belongs to another claim, or does not continue here.
+
+    Claim again or drop it.
+    """
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(f"the commit was {answer.verdict}; the store is at {answer.found}")
@@ -36,7 +39,10 @@ class LostPartition(Exception):
 
 @dataclass(slots=True)
 class Partition:
-    """A claimed partition: its key, where it stands, which names the store has, and the records still to be published."""
+    """A claimed partition.
+
+    Its key, where it stands, which names the store has, and the records still to be published.
+    """
 
     key: PartitionKey
     cursor: Cursor
@@ -60,7 +66,9 @@ class Topics:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What one step does for one partition: a chunk, the customers it touches or finds due, and which deadlines it may fire.
+    """What one step does for one partition.
+
+    A chunk, the customers it touches or finds due, and which deadlines it may fire.
 
     A chunk without events moves the watermark to `advance_ms`, if that is later.
     """
@@ -74,7 +82,10 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a step led to: for each piece its intents in order of publication and its records; and all that was scored."""
+    """What a step led to: for each piece its intents in order of publication and its records.
+
+    And all that was scored.
+    """
 
     pieces: list[Piece]
     batch: Batch
@@ -142,7 +153,10 @@ class Engine:
         return Piece(partition, head, customers), chunk.part(size, len(chunk), at_offset, chunk.end)
 
     async def advance(self, partition: Partition, watermark_ms: int) -> Piece:
-        """A piece without events that moves a quiet partition's watermark, as far as one commit can take the deadlines."""
+        """A piece without events that moves a quiet partition's watermark.
+
+        As far as one commit can take the deadlines.
+        """
         at = partition.cursor.position
         nothing = Chunk.empty(partition.key.topic, partition.key.partition, at, at)
         due = await self.store.due(partition.key, watermark_ms, self.max_customers + 1)

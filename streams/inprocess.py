@@ -28,7 +28,10 @@ LEARN_EVERY_MS: Final = 5 * 60_000
 
 @dataclass(slots=True)
 class Output:
-    """What came of some records: intents and scores in file order, dead letters, and how many records and events they were."""
+    """What came of some records.
+
+    Intents and scores in file order, dead letters, and how many records and events they were.
+    """
 
     records: int = 0
     events: int = 0

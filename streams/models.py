@@ -1,4 +1,7 @@
-"""Which model a worker speaks with: a frozen file, or the newest usable snapshot of the store, looked for now and then."""
+"""Which model a worker speaks with.
+
+A frozen file, or the newest usable snapshot of the store, looked for now and then.
+"""
 
 import logging
 from pathlib import Path
@@ -13,7 +16,10 @@ _log = logging.getLogger(__name__)
 
 
 def load_model(path: str, bundle: Bundle) -> Model:
-    """The model of a snapshot file (a path or an fsspec URL); raises UnusableSnapshot, or OSError if it cannot be read."""
+    """The model of a snapshot file (a path or an fsspec URL).
+
+    Raises UnusableSnapshot, or OSError if it cannot be read.
+    """
     with fsspec.open(path if "://" in path else str(Path(path).absolute()), "rb") as file:
         return decode(file.read(), bundle).model
 

@@ -42,7 +42,8 @@ def _record(traced: Traced) -> Section:
 
 
 def _refused(traced: Traced) -> Section:
-    letter = traced.dead[-1]
+    letter = traced.dead
+    assert letter is not None  # what has no event was refused, and said why
     headers = " · ".join(f"{name} {cut(value.decode(), 200)}" for name, value in letter.headers)
     lines = [f"nothing is applied; its bytes go to {letter.topic}, with the headers", headers]
     return Section("It is refused", "streams/wire.py, streams/dead_letters.py", lines)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import chain, compress
 from operator import attrgetter
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, cast
 
 import msgspec
 import numpy as np
@@ -62,7 +62,10 @@ class Item(msgspec.Struct, frozen=True):
 
 
 class Event(msgspec.Struct, frozen=True):
-    """One clickstream event. `time` is UTC: integer milliseconds or RFC 3339 with an offset; prices are in `currency`."""
+    """One clickstream event.
+
+    `time` is UTC: integer milliseconds or RFC 3339 with an offset; prices are in `currency`.
+    """
 
     event_id: Id
     customer_id: Id
@@ -93,7 +96,10 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """Raw records of one partition: [start, end) with `keys`, `values`, `offsets` (n,) and broker `timestamps` (n,) ms, -1 if none."""
+    """Raw records of one partition.
+
+    [start, end) with `keys`, `values`, `offsets` (n,) and broker `timestamps` (n,) ms, -1 if none.
+    """
 
     topic: str
     partition: int
@@ -144,9 +150,10 @@ class Decoder:
     def decode(self, records: Records) -> tuple[Chunk, list[Refusal]]:
         """The valid events of `records` as columns, and the refused records in order of offset."""
         events, refusals = self._parse(records)
-        kept = [event is not None for event in events]
-        place = np.flatnonzero(np.array(kept, dtype=bool))
-        found = list(compress(events, kept))
+        place, found = np.arange(len(events)), cast(list[Event], events)
+        if refusals:
+            place = np.array([i for i, event in enumerate(events) if event is not None], dtype=np.int64)
+            found = [event for event in events if event is not None]
         lines = [i for i, event in enumerate(found) if event.items] if any(map(_items, found)) else []
         index = np.zeros(len(found), dtype=np.int64)
         if lines:
@@ -285,7 +292,8 @@ def _minor_units(prices: Sequence[float | None], quantities: Sequence[float | No
     price = np.array([p or 0.0 for p in prices])
     quantity = np.array([1.0 if q is None else q for q in quantities])
     with np.errstate(over="ignore"):
-        return np.clip(np.rint(price * quantity * 100), -(2**31), 2**31 - 1).astype(np.int32)
+        value: npt.NDArray[np.int32] = np.clip(np.rint(price * quantity * 100), -(2**31), 2**31 - 1).astype(np.int32)
+        return value
 
 
 def _with_items(found: list[Event], place: I64, lines: list[int]) -> tuple[list[Event], I64, I64]:

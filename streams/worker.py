@@ -1,8 +1,11 @@
-"""The worker: a Faust agent that takes chunks of the clickstream through the engine, and publishes what came of them.
+"""The worker.
 
-For each chunk: claim its partition if this is the first of an assignment (and publish the outbox found there), decode,
-publish what is refused, then detect and commit, publish the outbox, and only then take the next chunk. What goes wrong is
-sorted at this edge by what to do next: wait and try again, claim again, or find the one record that is at fault.
+A Faust agent that takes chunks of the clickstream through the engine, and publishes what came of them.
+
+For each chunk: claim its partition if this is the first of an assignment (and publish the outbox found there),
+decode, publish what is refused, then detect and commit, publish the outbox, and only then take the next chunk. What
+goes wrong is sorted at this edge by what to do next: wait and try again, claim again, or find the one record that is
+at fault.
 """
 
 import asyncio
@@ -13,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
+from aiokafka.errors import KafkaError
 from faust.types import TP, StreamT
 
 from features.core_bundle import CORE
@@ -24,6 +28,7 @@ from intents.detect import Setup
 from intents.model import Model
 from intents.snapshots import ModelStore
 from intents.subjects import SubjectCollision
+from sinks.records import Record
 from streams.dead_letters import DeadLetters, TooManyDeadLetters
 from streams.engine import Engine, LostPartition, Partition, Piece
 from streams.models import ModelWatch, load_model
@@ -41,7 +46,20 @@ RETRY_FOR_S: Final = 120.0
 _LONGEST_PAUSE_S: Final = 5.0
 _ASK_KAFKA_S: Final = 5.0
 _LOST: Final = (LostPartition, NotOwner)
-_FATAL: Final = (TooManyDeadLetters, UnreadableState, SubjectCollision, StoreUnavailable, PublishAgain)
+
+
+class CannotPublish(Exception):
+    """Kafka refuses records that are committed: the worker stops, and its successor publishes them first."""
+
+
+_FATAL: Final = (
+    TooManyDeadLetters,
+    UnreadableState,
+    SubjectCollision,
+    StoreUnavailable,
+    PublishAgain,
+    CannotPublish,
+)
 
 
 @dataclass(slots=True)
@@ -73,7 +91,8 @@ class Worker:
             position = held.partition.cursor.position
             if position not in (-1, chunk.start):
                 _log.info("%s/%d continues at %d, not %d", chunk.topic, chunk.partition, position, chunk.start)
-                return await self.app.rewind(chunk.topic, chunk.partition, position)
+                await self.app.rewind(chunk.topic, chunk.partition, position)
+                return
             records = Records(
                 chunk.topic,
                 chunk.partition,
@@ -96,7 +115,7 @@ class Worker:
         if held is None or held.generation != generation:
             key = PartitionKey(self.engine.setup.namespace, topic, partition)
             found = await lasting(lambda: self.engine.claim(key, secrets.token_hex(16)))
-            await lasting(lambda: self.app.publish(found.outbox))
+            await self._publish(found.outbox)
             held = self.held[partition] = Held(found, generation, time.monotonic())
             _log.info("claimed %s/%d, next is %d", topic, partition, found.cursor.position)
         return held
@@ -118,15 +137,17 @@ class Worker:
         for attempt in range(1, TRIES + 1):
             records = records.part(max(records.start, partition.cursor.position), records.end)
             try:
-                return await self._work(partition, records)
+                await self._work(partition, records)
+                return
             except (*_FATAL, *_LOST):
                 raise
-            except Exception as error:  # the agent's edge: Faust would acknowledge the chunk, and drop it
+            except Exception as error:  # noqa: BLE001  # the agent's edge: Faust would drop the chunk
                 _log.exception("%s/%d from %d, try %d", records.topic, records.partition, records.start, attempt)
                 bug = f"bug: {type(error).__name__}"
         records = records.part(max(records.start, partition.cursor.position), records.end)
         if len(records.offsets) <= 1:
-            return await self._pass_over(partition, records, bug)
+            await self._pass_over(partition, records, bug)
+            return
         middle = int(records.offsets[len(records.offsets) // 2])
         await self._careful(partition, records.part(records.start, middle))
         await self._careful(partition, records.part(middle, records.end))
@@ -158,7 +179,17 @@ class Worker:
             letters = self.dead_letters.of(records, [(offset, "unverifiable_late") for offset in step.unverifiable(0)])
             await lasting(lambda: self.app.publish(letters))
         await lasting(lambda: self.engine.commit(piece, commit))
-        await lasting(lambda: self.app.publish(step.records[0]))
+        await self._publish(step.records[0])
+
+    async def _publish(self, outbox: list[Record]) -> None:
+        """Publish what is committed; what Kafka refuses for good stops the worker, because the outbox must not be lost."""
+        try:
+            await lasting(lambda: self.app.publish(outbox))
+        except KafkaError as error:
+            raise CannotPublish(
+                f"Kafka refuses {len(outbox)} committed records ({error!r}): they stay in Redis; check the topics with "
+                "`micro-intents doctor`, then start again"
+            ) from error
 
     async def tick(self) -> None:
         """Claim what was assigned, though nothing may come of it, and move the watermarks of quiet partitions."""
@@ -205,6 +236,7 @@ async def lasting(call: Callable[[], Awaitable[_T]]) -> _T:
 
 
 def make_worker(settings: Settings) -> ChunkApp:
+    """The app of a worker."""
     store = RedisStore.from_url(settings.redis_url, timeout_s=settings.redis_timeout_s)
     catalogue = settings.load_catalogue()
     setup = Setup(CORE, catalogue, catalogue.names, rules=settings.rules, namespace=settings.namespace)

@@ -1,4 +1,7 @@
-"""The whole job for tests: records into a real Kafka, real processes, what comes out; and a replay in process beside it."""
+"""The whole job for tests: records into a real Kafka, real processes, what comes out.
+
+And a replay in process beside it.
+"""
 
 import asyncio
 import random

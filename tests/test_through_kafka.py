@@ -111,6 +111,11 @@ def event(number: int, customer: str, **fields: object) -> bytes:
     return orjson.dumps(usual | fields)
 
 
+def text(value: str | bytes | None) -> str:
+    """A header's value."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
 def batch_of(pairs: list[tuple[bytes, bytes]]) -> RecordingBatch:
     """Records of these (key, value)."""
     return RecordingBatch([key for key, _ in pairs], [value for _, value in pairs], np.zeros(len(pairs), np.int64), 0)
@@ -134,7 +139,7 @@ def test_refused_and_poisonous_records_are_dead_lettered_once(job: KafkaRun) -> 
         job.finish(worker)
     letters = [message for messages in job.messages(job.settings.dead_letter, 1).values() for message in messages]
     assert Counter((m.key(), m.value()) for m in letters) == Counter(bad)
-    headers = [{name: value.decode() for name, value in m.headers() or []} for m in letters]  # type: ignore[union-attr]  # bytes
+    headers = [{str(name): text(value) for name, value in list(m.headers() or [])} for m in letters]
     reasons = {letter.key(): header["reason"] for letter, header in zip(letters, headers, strict=True)}
     assert reasons[b"c1"].startswith("not JSON") and "is not the customer_id" in reasons[b"c2"]
     assert "dance" in reasons[b"c3"] and "event_id" in reasons[b"c5"] and reasons[b"c6"] == "bug: ArithmeticError"
@@ -146,7 +151,10 @@ def test_refused_and_poisonous_records_are_dead_lettered_once(job: KafkaRun) -> 
 
 
 def test_intents_of_a_quiet_partition_expire(job: KafkaRun, taobao: tuple[bytes, RecordingBatch]) -> None:
-    """When nothing comes any more every open intent still gets one end, of its own time; with idle time off it waits."""
+    """When nothing comes any more every open intent still gets one end, of its own time.
+
+    With idle time off it waits.
+    """
     snapshot, batch = taobao
     Path(job.settings.model).write_bytes(snapshot)
     job.settings = replace(job.settings, horizon_s=4, lateness_s=1, threshold=0.02)

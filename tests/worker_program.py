@@ -1,8 +1,8 @@
 """A worker or trainer process as `micro-intents worker|train` runs it, which can die on purpose at a fault point.
 
-`python -m tests.worker_program worker SETTINGS.json [DIE_AT]`: with DIE_AT = n the worker kills itself (SIGKILL) when it is
-about to publish the records of its n-th commit that has intents in it: committed, not published. An event whose id begins with
-`poison` makes its features raise, as a bug of ours would.
+`python -m tests.worker_program worker SETTINGS.json [DIE_AT]`: with DIE_AT = n the worker kills itself (SIGKILL) when
+it is about to publish the records of its n-th commit that has intents in it: committed, not published. An event whose
+id begins with `poison` makes its features raise, as a bug of ours would.
 """
 
 import logging
@@ -45,7 +45,7 @@ def raise_on_poison() -> None:
             raise ArithmeticError("poison")
         return real(chunks, *rest)
 
-    Batch.of = staticmethod(of)  # type: ignore[method-assign]  # the fault point
+    Batch.of = staticmethod(of)  # type: ignore[assignment]  # the fault point
 
 
 def main(kind: str, path: str, die_at: str = "0") -> int:

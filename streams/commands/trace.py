@@ -35,8 +35,9 @@ def command(recording: Path, customer: str | None, event: str | None, settings: 
         raise click.UsageError("--customer and --event choose different events: give one of them")
     from streams.commands.console import progress
     from streams.recordings import open_recording
-    from streams.trace import NothingToTrace, Wanted, trace
+    from streams.trace import trace
     from streams.trace_effects import opening, sections
+    from streams.trace_search import NothingToTrace, Wanted
 
     opened = open_recording(recording)
     with progress(f"replaying {recording.name}", "events") as update:

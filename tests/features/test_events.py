@@ -1,6 +1,7 @@
 """Chunks and batches: watermarks, cutting, joining, and the log entries that events become."""
 
 import numpy as np
+import numpy.typing as npt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,10 +21,16 @@ EVENTS = [
 ]
 
 
+def arrays(one: Chunk) -> list[tuple[str, npt.NDArray[np.generic]]]:
+    """A chunk's columns by name."""
+    fields = [(name, getattr(one, name)) for name in Chunk.__dataclass_fields__]
+    return [(name, field) for name, field in fields if isinstance(field, np.ndarray)]
+
+
 def columns(one: Chunk) -> dict[str, object]:
     """A chunk's fields as plain lists, fit for comparison."""
     fields = {name: getattr(one, name) for name in Chunk.__dataclass_fields__}
-    return {name: field.tolist() if isinstance(field, np.ndarray) else field for name, field in fields.items()}
+    return {**fields, **{name: column.tolist() for name, column in arrays(one)}}
 
 
 def test_watermark() -> None:
@@ -44,6 +51,14 @@ def test_part(events: list[Event], one: int, other: int) -> None:
     part = chunk(events, start=10, step=3).part(first, last, expected.start, expected.end)
     assert len(part) == last - first
     assert columns(part) == columns(expected)
+
+
+def test_empty_chunk() -> None:
+    """A chunk in which no event is left has offsets and columns of the right types, and nothing in them."""
+    empty, none = Chunk.empty("clickstream", 3, 10, 20), chunk([], start=10, partition=3)
+    assert columns(empty) == {**columns(none), "end": 20}
+    for name, column in arrays(none):
+        assert getattr(empty, name).dtype == column.dtype, name
 
 
 def test_batch_joins_chunks() -> None:

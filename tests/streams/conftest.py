@@ -1,12 +1,15 @@
-"""Fixtures for what runs in worker processes."""
+"""Fixtures for what runs in worker processes, and for commands against a real Kafka."""
 
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from streams.settings import Settings
 from tests.conftest import TopicFactory
 from tests.services import Service
+from tests.streams.installation import Installation
 from tests.streams.transport_workers import Make, Setting
 
 
@@ -24,3 +27,28 @@ def setting(kafka: Service, topic_factory: TopicFactory, tmp_path: Path) -> Iter
     for each in made:
         for worker in each.workers:
             worker.kill()
+
+
+@pytest.fixture
+def installation(kafka: Service, tmp_path: Path) -> Installation:
+    """An installation without topics, and without a Redis."""
+    mark = uuid.uuid4().hex[:8]
+    names = {name: f"{name}-{mark}" for name in ("clickstream", "intents", "examples")}
+    return Installation(
+        Settings(
+            broker=kafka.bootstrap,
+            redis_url="redis://127.0.0.1:1/0",
+            group=f"group-{mark}",
+            dead_letter=f"dead-{mark}",
+            model_store=str(tmp_path / "models"),
+            hash_key="a key of our own",
+            **names,
+        )
+    )
+
+
+@pytest.fixture
+def ready(installation: Installation) -> Installation:
+    """An installation with its topics, of four partitions."""
+    assert installation.run("topics", "create", "--partitions", "4").exit_code == 0
+    return installation

@@ -90,6 +90,7 @@ def test_a_time_out_suspects_the_advertised_address(embedded_broker: str) -> Non
 
 def test_what_a_broker_said() -> None:
     """Of a refusal, the broker's own message is left; of others, their text."""
-    long = """Request 'X(topics=[error_message=None])' failed with response 'Y(name='a', error_message="Topic 'a' exists.", z=0)'"""
+    answer = """Y(name='a', error_message="Topic 'a' exists.", z=0)"""
+    long = f"Request 'X(topics=[error_message=None])' failed with response '{answer}'"
     assert said(TopicAlreadyExistsError(long)) == "Topic 'a' exists."
     assert said(KafkaError("boom")) == "KafkaError: boom"

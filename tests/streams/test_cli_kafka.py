@@ -1,11 +1,13 @@
-"""Commands against a real Kafka: topics, replay, tail and doctor, each in an installation of its own."""
+"""Commands against a real Kafka: topics, replay and tail, each in an installation of its own."""
 
 import json
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from streams.broker import find_broker
 from streams.cli import cli
 from streams.partitioner import crc32_partition_for, partition_for
 from streams.simulate import simulate
+from streams.topics import found_topics
+from tests.streams.installation import Installation
 from tests.streams.test_cli import ROOT
 from tests.streams.test_words import intent
 
@@ -30,8 +34,6 @@ def test_topics_are_created_as_they_must_be(installation: Installation) -> None:
     done = installation.run("topics", "create", "--partitions", "5", "--keep-days", "9")
     assert done.exit_code == 0 and done.stdout.count("│ created") == 4
     settings = installation.settings
-    from streams.topics import found_topics
-
     names = [settings.clickstream, settings.intents, settings.examples, settings.dead_letter]
     with find_broker(settings.broker).admin() as admin:
         found = found_topics(admin, names)
@@ -70,7 +72,9 @@ def test_topics_that_differ_are_told_with_the_command(installation: Installation
     done = installation.run("topics", "create")
     assert done.exit_code == 1
     for change in ("message.timestamp.type=LogAppendTime", "cleanup.policy=delete", "retention.ms=604800000"):
-        assert re.search(rf"{ALTER} \S+ --alter .*--entity-name {settings.clickstream} --add-config {change}\n", done.stderr)
+        assert re.search(
+            rf"{ALTER} \S+ --alter .*--entity-name {settings.clickstream} --add-config {change}\n", done.stderr
+        )
 
 
 def test_replication_that_is_impossible_is_said(installation: Installation) -> None:
@@ -91,7 +95,7 @@ def test_the_embedded_broker_creates_none(embedded_broker: str) -> None:
 def test_replay_places_keys(
     ready: Installation, tmp_path: Path, partitioner: str, place: Callable[[bytes, int], int]
 ) -> None:
-    """A replay sends every event once, in file order by partition, where the configured partitioner puts its customer."""
+    """Every event is sent once, in file order by partition, to where the configured partitioner puts its customer."""
     recording = tmp_path / "s.jsonl"
     simulate(recording, customers=40, events=700)
     done = replace(ready, settings=replace(ready.settings, partitioner=partitioner)).run("replay", recording)
@@ -149,7 +153,9 @@ def test_tail_in_words(published: Installation) -> None:
         "customer 4711 let it be:",
         "customer 4712 is planning a birthday:",
     ]
-    assert lines[0].startswith("2024-06-03 07:45:20  customer 4711 is planning a birthday: Party supplies → next: ice cream, 64 %")
+    assert lines[0].startswith(
+        "2024-06-03 07:45:20  customer 4711 is planning a birthday: Party supplies → next: ice cream, 64 %"
+    )
     assert "\x1b" not in done.stdout
 
 
@@ -169,21 +175,17 @@ def test_tail_shows_what_is_new_until_ctrl_c(published: Installation) -> None:
     new = msgspec.structs.replace(intent(), intent_id="8a9f3b52-0000-5000-8000-000000000003", customer_id="4713")
     assert process.stdout is not None
     with process:
-        sending = _keep_sending(published, new)
-        try:
+        with _sending(published, new):
             line = process.stdout.readline()
-        finally:
-            sending()
         process.send_signal(signal.SIGINT)
         rest, said = process.communicate(timeout=30)
     assert "customer 4713 is planning a birthday" in line
     assert (process.returncode, rest, said) == (0, "", "")
 
 
-def _keep_sending(installation: Installation, new: Intent) -> Callable[[], None]:
-    """Send an intent, the same each time, until told to stop: nobody knows when tail has found the end."""
-    import threading
-
+@contextmanager
+def _sending(installation: Installation, new: Intent) -> Iterator[None]:
+    """Send an intent, the same again and again: nobody can know when tail has found the end."""
     stop = threading.Event()
 
     def send() -> None:
@@ -192,9 +194,8 @@ def _keep_sending(installation: Installation, new: Intent) -> Callable[[], None]
 
     thread = threading.Thread(target=send)
     thread.start()
-
-    def end() -> None:
+    try:
+        yield
+    finally:
         stop.set()
         thread.join()
-
-    return end

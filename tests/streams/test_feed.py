@@ -102,7 +102,7 @@ def _read(bootstrap: str, topic: str, partitions: int) -> dict[int, list[tuple[b
 
 @pytest.mark.parametrize("partitioner", PARTITIONERS)
 def test_keys_are_placed(kafka: Service, topic_factory: TopicFactory, partitioner: str) -> None:
-    """Every record arrives once, in order, in the partition that the named partitioner gives for the topic's own count."""
+    """Every record arrives once, in order, where the named partitioner puts it for the topic's own count."""
     topic = topic_factory("feed", partitions=5)
     keys = [b"%d" % (number % 997) for number in range(20_000)]
     values = [b"%d" % number for number in range(20_000)]
@@ -125,7 +125,7 @@ def test_large_records(kafka: Service, topic_factory: TopicFactory) -> None:
 
 def test_a_missing_topic(kafka: Service) -> None:
     """A topic that is not there is not waited for: what to do is said."""
-    with pytest.raises(BrokerFailed, match="there is no topic 'gone-.*micro-intents topics create"):
+    with pytest.raises(BrokerFailed, match=r"there is no topic 'gone-.*micro-intents topics create"):
         _send(kafka.bootstrap, f"gone-{uuid.uuid4().hex[:8]}", "murmur2", _batch([b"k"], [b"v"]))
 
 

@@ -33,8 +33,8 @@ def intent(status: Status = "detected", **changes: object) -> Intent:
 
 def test_a_declared_journey() -> None:
     """A detected intent on a declared journey says what is planned, what comes next, how sure, and why."""
-    said = "customer 4711 is planning a birthday: Party supplies → next: ice cream, 64 %, because 5 views in 5 min, 1 in the cart"
-    assert Words().say(intent()) == said
+    said = "customer 4711 is planning a birthday: Party supplies → next: ice cream, 64 %, because "
+    assert Words().say(intent()) == said + "5 views in 5 min, 1 in the cart"
 
 
 def test_labels_of_what_comes_next() -> None:
@@ -56,12 +56,16 @@ def test_a_learned_journey(share: float | None, told: bool) -> None:
 @pytest.mark.parametrize(
     ("status", "said"),
     [
-        ("strengthened", "customer 4711 wants Party supplies more now → next: ice cream, 64 %, because 5 views in 5 min, 1 in the cart"),
+        (
+            "strengthened",
+            "customer 4711 wants Party supplies more now → next: ice cream, 64 %, because "
+            "5 views in 5 min, 1 in the cart",
+        ),
         ("weakened", "customer 4711 wants Party supplies less now, 64 %"),
         ("expired", "customer 4711 let it be: Party supplies, nothing in 30 min"),
         ("forgotten", "customer 4711 asked to be forgotten: Party supplies ends here"),
     ],
-)  # fmt: skip
+)
 def test_each_change(status: Status, said: str) -> None:
     """Every status has a sentence of its own."""
     assert Words().say(intent(status)) == said

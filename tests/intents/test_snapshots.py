@@ -1,0 +1,336 @@
+"""A snapshot reads back to the byte, cannot execute anything, and is refused if it is not whole, ours and finite."""
+
+import pickle
+import struct
+from collections.abc import Callable
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features.bundle import Bundle
+from features.core_bundle import CORE
+from intents.model import Model
+from intents.snapshots import MAGIC, ModelStore, UnusableSnapshot, decode, encode
+from intents.tables import Tables
+from intents.training import Checkpoint, Reading, Trainer
+from tests.intents.test_training import HORIZON, lessons, taught
+
+HEAD: Final = 16
+"""Bytes before the header: the magic number and the header's length."""
+
+
+@cache
+def snapshot() -> bytes:
+    """A snapshot of a trainer that has learned something and still waits for answers."""
+    return encode(taught(*lessons()[:50]).checkpoint())
+
+
+def header_of(content: bytes) -> dict[str, Any]:
+    """A snapshot's header as plain values."""
+    size = int.from_bytes(content[8:HEAD], "little")
+    found: dict[str, Any] = msgspec.msgpack.decode(content[HEAD : HEAD + size])
+    return found
+
+
+def with_header(content: bytes, change: Callable[[dict[str, Any]], object]) -> bytes:
+    """The snapshot with another header."""
+    size = int.from_bytes(content[8:HEAD], "little")
+    header = header_of(content)
+    change(header)
+    head = msgspec.msgpack.encode(header)
+    return MAGIC + len(head).to_bytes(8, "little") + head + content[HEAD + size :]
+
+
+def with_number(content: bytes, array: str, place: int, number: float) -> bytes:
+    """The snapshot with another number in one of its arrays."""
+    at = HEAD + int.from_bytes(content[8:HEAD], "little")
+    for name, _, shape in header_of(content)["arrays"]:
+        if name == array:
+            break
+        at += 8 * int(np.prod(shape))
+    return content[: at + 8 * place] + struct.pack("<d", number) + content[at + 8 * place + 8 :]
+
+
+def hash_of(content: bytes) -> str:
+    """The content hash in a snapshot's name: blake2b-64, hex."""
+    return blake2b(content, digest_size=8).hexdigest()
+
+
+def test_round_trip_to_the_byte() -> None:
+    """What is read back writes the same bytes, and so does what is read back from those."""
+    found = decode(snapshot(), CORE)
+    assert encode(found) == snapshot()
+    assert found.model.positives > 50 and found.model.tables.transitions.size > 100
+    assert found.base_reading.next < found.reading.next == 50
+    assert found.model.version == f"50-{hash_of(snapshot())}"
+
+
+def test_an_untaught_trainers_snapshot() -> None:
+    """A trainer that has read nothing has a snapshot too, which can be asked."""
+    found = decode(encode(Trainer(CORE, HORIZON).checkpoint()), CORE)
+    assert not found.model.ready
+    some = np.array([1, 2], dtype=np.uint64)
+    vectors = np.zeros((len(CORE.features), 2), dtype=np.float32)
+    assert np.isfinite(found.model.columns(vectors, some, some)).all()
+    assert found.model.fallback(np.array([0, 64])).tolist() == [0.01, 0.01]
+
+
+def test_the_model_says_the_same() -> None:
+    """A model read back gives the same bytes for the same pairs, and foresees the same."""
+    trainer = taught(*lessons()[:50])
+    one, other = trainer.model(), decode(snapshot(), CORE).model
+    keys = one.tables.subjects.keys[: one.tables.subjects.size]
+    vectors = np.random.default_rng(1).random((len(CORE.features), len(keys)), dtype=np.float32)
+    p = [model.probability(model.columns(vectors, keys, keys[::-1].copy())) for model in (one, other)]
+    assert p[0].tobytes() == p[1].tobytes()
+    assert [a.tobytes() for a in one.tables.likely_next(keys)] == [a.tobytes() for a in other.tables.likely_next(keys)]
+    assert one.names == other.names
+    assert (one.positives, one.negatives, one.ready) == (other.positives, other.negatives, other.ready)
+
+
+def test_later_learning_leaves_it() -> None:
+    """A checkpoint is independent of what its trainer learns later."""
+    trainer = taught(*lessons()[:50])
+    checkpoint = trainer.checkpoint()
+    taught(*lessons()[50:], trainer=trainer)
+    assert encode(checkpoint) == snapshot()
+    assert encode(trainer.checkpoint()) != snapshot()
+
+
+# Refused
+
+
+def refused(content: bytes, why: str, bundle: Bundle = CORE) -> None:
+    """Assert that a snapshot is refused for a reason."""
+    with pytest.raises(UnusableSnapshot, match=why):
+        decode(content, bundle)
+
+
+def test_not_a_snapshot() -> None:
+    """Other files are recognised by their first bytes."""
+    for content in (b"", b"MISNAP", b"MISNAP02" + snapshot()[8:], b"{}"):
+        refused(content, "not a snapshot of this release")
+
+
+def test_nothing_in_it_runs() -> None:
+    """A pickle is refused without being read, alone and behind our magic number."""
+
+    class Bomb:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (pytest.fail, ("it ran",))
+
+    bomb = pickle.dumps(Bomb())
+    refused(bomb, "not a snapshot")
+    refused(MAGIC + len(bomb).to_bytes(8, "little") + bomb, "damaged")
+    refused(with_header(snapshot(), lambda h: h["arrays"][0].__setitem__(1, "|O")), "type")
+
+
+@pytest.mark.parametrize("kept", [9, HEAD, HEAD + 50, -1, -8, -800])
+def test_cut_short(kept: int) -> None:
+    """A file that ends early is refused."""
+    refused(snapshot()[:kept], "damaged|cut short")
+
+
+def test_too_long() -> None:
+    """So is one with more behind it."""
+    refused(snapshot() + b"\0" * 8, "longer than its header")
+
+
+def test_another_bundle() -> None:
+    """A snapshot of other features must not score ours: refused by name and hash."""
+    other = Bundle("core-2", CORE.features)
+    refused(snapshot(), f"of bundle core-1 {CORE.hash}, not {other.hash}", other)
+    refused(with_header(snapshot(), lambda h: h["features"].reverse()), "other features than its bundle")
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize(
+    "array", ["means", "variances", "weights", "squares", "counts", "now.totals", "base.moves", "now.ranks"]
+)
+def test_not_finite(array: str, number: float) -> None:
+    """One number that is not finite would poison every score: refused, wherever it is."""
+    refused(with_number(snapshot(), array, 3, number), "not finite")
+
+
+@pytest.mark.parametrize("name", ["intercept", "sums"])
+def test_header_not_finite(name: str) -> None:
+    """The header's numbers must be finite too."""
+    change: Any = {"intercept": float("nan"), "sums": [1.0, float("inf"), 1.0, 1.0]}[name]
+    refused(with_header(snapshot(), lambda h: h.__setitem__(name, change)), "not finite")
+
+
+def _reshape(name: str, shape: list[int]) -> Callable[[dict[str, Any]], object]:
+    def change(header: dict[str, Any]) -> None:
+        for array in header["arrays"]:
+            if array[0] == name:
+                array[2] = shape
+
+    return change
+
+
+def _shape(name: str) -> list[int]:
+    return next(list(shape) for found, _, shape in header_of(snapshot())["arrays"] if found == name)
+
+
+@pytest.mark.parametrize("name", ["now.totals", "base.successors", "now.moves", "base.ranks", "means", "now.subjects"])
+def test_shapes(name: str) -> None:
+    """Arrays of the right size in the wrong shape are refused."""
+    for shape in (_shape(name)[::-1] if len(_shape(name)) > 1 else [*_shape(name), 1], [1, 1, *_shape(name)]):
+        refused(with_header(snapshot(), _reshape(name, shape)), "damaged")
+    refused(with_header(snapshot(), _reshape(name, [-1, -_shape(name)[-1]])), "cut short|damaged|longer")
+    refused(with_header(snapshot(), _reshape(name, [])), "damaged|longer")
+
+
+@pytest.mark.parametrize(
+    ("array", "number"), [("now.successors", 1e6), ("now.successors", -2.0), ("base.successors", 0.5)]
+)
+def test_successors_are_rows(array: str, number: float) -> None:
+    """A successor that is no row of the table would be looked up elsewhere: refused."""
+    refused(with_number(snapshot(), array, 0, number), "do not belong together")
+
+
+def test_negative_variance() -> None:
+    """A negative variance has no root: refused."""
+    refused(with_number(snapshot(), "variances", 0, -1.0), "do not belong together")
+
+
+@pytest.mark.parametrize("name", ["subjects", "now.ranks", "squares"])
+def test_missing_array(name: str) -> None:
+    """A snapshot without one of its arrays is refused."""
+
+    def rename(header: dict[str, Any]) -> None:
+        for array in header["arrays"]:
+            array[0] = array[0].replace(name, f"no{name}")
+
+    refused(with_header(snapshot(), rename), "damaged")
+
+
+def test_subject_twice() -> None:
+    """Two rows of one subject would split its counts: refused."""
+    refused(with_number(with_number(snapshot(), "now.subjects", 0, 1.0), "now.subjects", 1, 1.0), "belong together")
+
+
+@settings(max_examples=150, derandomize=True, database=None)
+@given(st.binary(max_size=300))
+def test_any_bytes(content: bytes) -> None:
+    """Nothing but UnusableSnapshot comes of any bytes, behind our magic number too."""
+    for found in (content, MAGIC + content, MAGIC + len(content).to_bytes(8, "little") + content):
+        with pytest.raises(UnusableSnapshot):
+            decode(found, CORE)
+
+
+@settings(max_examples=300, derandomize=True, database=None)
+@given(st.data())
+def test_damaged_anywhere(data: st.DataObject) -> None:
+    """A few changed bytes, most in the header, are refused, or leave a snapshot that can be used and written."""
+    content = bytearray(snapshot())
+    head = HEAD + int.from_bytes(content[8:HEAD], "little")
+    for _ in range(data.draw(st.integers(1, 3))):
+        end = data.draw(st.sampled_from([HEAD, 600, head, len(content)]))
+        content[data.draw(st.integers(0, end - 1))] = data.draw(st.integers(0, 255))
+    try:
+        found = decode(bytes(content), CORE)
+    except UnusableSnapshot:
+        return
+    some = np.arange(1, 5, dtype=np.uint64)
+    assert found.model.weights.finite()
+    found.model.tables.likely_next(some)
+    assert len(encode(found)) > 0
+
+
+# The store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ModelStore:
+    """An empty store."""
+    return ModelStore(str(tmp_path / "models"))
+
+
+def test_empty_store(store: ModelStore) -> None:
+    """Before the first snapshot there is none."""
+    assert store.latest() is None
+    assert store.names() == []
+
+
+def test_save_and_load(store: ModelStore) -> None:
+    """A snapshot's name is its offset and content hash; what is loaded is what was saved."""
+    name = store.save(snapshot(), 50)
+    assert name == f"{50:020d}-{hash_of(snapshot())}.snapshot"
+    assert store.load(name) == snapshot()
+    found = store.latest()
+    assert found is not None and (found.name, found.disputed) == (name, False)
+
+
+def test_highest_offset_wins(store: ModelStore) -> None:
+    """Whatever the order of writing; offsets are compared as numbers."""
+    for offset in (9, 100, 20):
+        store.save(b"content of %d" % offset, offset)
+    found = store.latest()
+    assert found is not None and store.load(found.name) == b"content of 100"
+
+
+def test_disputed(store: ModelStore) -> None:
+    """Two contents of one offset, which must not happen, are told, and the lowest hash wins for everybody."""
+    contents = [b"one", b"two", b"three"]
+    names = [store.save(content, 7) for content in contents]
+    store.save(b"older", 3)
+    found = store.latest()
+    assert found is not None and found.disputed
+    assert found.name == min(names)
+    assert hash_of(store.load(found.name)) == min(map(hash_of, contents))
+
+
+def test_written_if_absent(store: ModelStore, tmp_path: Path) -> None:
+    """The same snapshot again leaves the file as it is, and no half-written one is ever listed."""
+    name = store.save(b"same", 7)
+    path = tmp_path / "models" / "main" / name
+    before = path.stat().st_mtime_ns
+    assert store.save(b"same", 7) == name
+    assert path.stat().st_mtime_ns == before
+    (path.parent / f"{8:020d}-00.snapshot.part").write_bytes(b"ha")
+    assert store.names() == [name]
+
+
+def test_variants_and_readers(tmp_path: Path) -> None:
+    """Each variant has its folder; a reader that looked before sees what was written since."""
+    url = f"file://{tmp_path}/models"
+    main, other, reader = ModelStore(url), ModelStore(url, "other"), ModelStore(url)
+    assert reader.latest() is None
+    name = main.save(b"one", 1)
+    assert reader.names() == [name] and other.names() == []
+    later = main.save(b"two", 2)
+    found = reader.latest()
+    assert found is not None and found.name == later
+
+
+def test_prune(store: ModelStore) -> None:
+    """The newest stay."""
+    for offset in range(6):
+        store.save(b"%d" % offset, offset)
+    store.prune(2)
+    assert [store.load(name) for name in store.names()] == [b"4", b"5"]
+
+
+def test_in_memory() -> None:
+    """Any place that fsspec knows will do."""
+    store = ModelStore("memory://snapshots-of-a-test")
+    name = store.save(snapshot(), 5)
+    assert decode(store.load(name), CORE).model.positives > 50
+
+
+def test_checkpoint_of_parts() -> None:
+    """Names, and sources of any name, survive."""
+    model = Model.untrained(CORE)
+    model.names[2**64 - 1] = "Zoë's 🎈"
+    reading = Reading(9, {("a topic", 3): (2**40, 7)}, {("a topic", 3): 1_700_000_000_000})
+    found = decode(encode(Checkpoint(model, reading, Tables(), Reading())), CORE)
+    assert found.model.names == model.names
+    assert found.reading == reading
