@@ -44,7 +44,6 @@ class Pace:
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _origin: tuple[int, float] | None = None
-    _latest: int = NO_TIME
 
     async def parts(self, times_ms: I64) -> AsyncIterator[tuple[int, int]]:
         """Slices [start, end) of records with these event times, each given when it is due."""
@@ -52,7 +51,7 @@ class Pace:
             for start in range(0, len(times_ms), SLICE):
                 yield start, min(start + SLICE, len(times_ms))
             return
-        latest = np.maximum.accumulate(np.maximum(times_ms, self._latest)) if len(times_ms) else times_ms
+        latest = np.maximum.accumulate(times_ms)
         start = 0
         while start < len(latest):
             now = self.clock()
@@ -65,7 +64,6 @@ class Pace:
                 start = end
             else:
                 await self.sleep(max(TICK_S, self._seconds_until(int(latest[start]), now)))
-        self._latest = int(latest[-1]) if len(latest) else self._latest
 
     def _reached(self, now: float) -> float:
         assert self._origin is not None and self.speed is not None

@@ -55,7 +55,7 @@ def _commit(traced: Traced) -> Section:
         f"start {commit.start:,} → position {commit.position:,}, sequence {commit.sequence:,} → {commit.sequence + 1:,}"
     )
     lines = [f"{_source(traced)}: {moves}, watermark {clock(commit.watermark_ms)}"]
-    if customer in commit.states:
+    if customer in step.pieces[0].chunk.customers:
         before, after = traced.before[step.customers.index(customer)] or b"", commit.states[customer] or b""
         moved = [name for name, blob in zip(step.customers, traced.before, strict=True) if commit.states[name] != blob]
         at, others = commit.deadlines[customer], len(set(moved) - {customer})

@@ -67,12 +67,16 @@ class Found:
 
 @dataclass(slots=True)
 class Search:
-    """Looks for the wanted record in what a replay gives out; `over` once there is nothing better to come."""
+    """Looks for the wanted record in what a replay gives out; `over` once there is nothing better to come.
+
+    An intent of the worth `enough` is taken at once; after another one, `look_on` records are looked through for it.
+    """
 
     recording: Recording
     partitioner: str
     wanted: Wanted
     enough: int
+    look_on: int = LOOK_ON
     found: Found | None = None
     over: bool = False
     total: int = 0
@@ -108,11 +112,11 @@ class Search:
             number = int(self._numbers[intent.source.partition][intent.source.offset])
             shows = min(worth(intent), self.enough)
             if shows and self._fits(intent, number) and (self.found is None or shows > self.found.worth):
-                if self.found is not None and number > self.found.number + LOOK_ON:
+                if self.found is not None and number > self.found.number + self.look_on:
                     break
                 self._note(intent.source.partition, intent.source.offset, shows, worked)
         if self.found is not None:
-            self.over = self.found.worth >= self.enough or self._past(worked) > self.found.number + LOOK_ON
+            self.over = self.found.worth >= self.enough or self._past(worked) > self.found.number + self.look_on
 
     def _fits(self, intent: Intent, number: int) -> bool:
         if self.wanted.customer_id is not None:

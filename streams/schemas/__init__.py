@@ -20,6 +20,8 @@ _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 def generated(name: str) -> str:
     """The schema of a topic's values as its type is now."""
     schema: dict[str, Any] = {"$schema": _DIALECT, **msgspec.json.schema(TYPES[name])}
+    for described in schema["$defs"].values():
+        described["description"] = " ".join(described["description"].split())  # wherever a docstring is broken
     return json.dumps(schema, indent=2) + "\n"
 
 

@@ -162,8 +162,7 @@ def batches(records: Sequence[Pair], size: int = 5_000) -> Iterator[RecordingBat
     """Records as a recording gives them."""
     for i in range(0, len(records), size):
         keys, values = zip(*records[i : i + size], strict=True)
-        times = np.array([json.loads(value)["time"] for value in values], dtype=np.int64)
-        yield RecordingBatch(list(keys), list(values), times, 0)
+        yield RecordingBatch(list(keys), list(values), np.full(len(keys), -1), 0)
 
 
 async def replayed(replay: InProcess, records: Sequence[Pair], size: int = 5_000) -> list[Output]:
@@ -171,9 +170,13 @@ async def replayed(replay: InProcess, records: Sequence[Pair], size: int = 5_000
     return [output for batch in batches(records, size) for output in [o async for o in replay.run(batch)]]
 
 
-@cache
-def learned(records: tuple[Pair, ...], catalogue: str = DEMO_CATALOGUE) -> Model:
+def learned(records: Sequence[Pair], catalogue: str = DEMO_CATALOGUE) -> Model:
     """The model that an in-process replay has learned at the end of some records."""
+    return _learned(tuple(records), catalogue)
+
+
+@cache
+def _learned(records: tuple[Pair, ...], catalogue: str) -> Model:
     trainer = Trainer(CORE, Rules().horizon_ms, durable=False)
     asyncio.run(replayed(InProcess(setup_of(catalogue), Model.untrained(CORE), trainer=trainer), records))
     return trainer.model()

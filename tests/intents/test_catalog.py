@@ -129,7 +129,7 @@ def test_mistakes(text: str, line: int, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['[intent.a]\ncategory = "a"\n[intent.a]\ncategory = "b"', '[intent.a]\n\ncategory = a\n']
+    "text", ['[intent.a]\ncategory = "a"\n[intent.a]\ncategory = "b"', "[intent.a]\n\ncategory = a\n"]
 )
 def test_not_toml(text: str) -> None:
     """A duplicate table, or what is no TOML, is told with its line."""

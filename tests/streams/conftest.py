@@ -33,16 +33,17 @@ def setting(kafka: Service, topic_factory: TopicFactory, tmp_path: Path) -> Iter
 def installation(kafka: Service, tmp_path: Path) -> Installation:
     """An installation without topics, and without a Redis."""
     mark = uuid.uuid4().hex[:8]
-    names = {name: f"{name}-{mark}" for name in ("clickstream", "intents", "examples")}
     return Installation(
         Settings(
             broker=kafka.bootstrap,
             redis_url="redis://127.0.0.1:1/0",
             group=f"group-{mark}",
+            clickstream=f"clickstream-{mark}",
+            intents=f"intents-{mark}",
+            examples=f"examples-{mark}",
             dead_letter=f"dead-{mark}",
             model_store=str(tmp_path / "models"),
             hash_key="a key of our own",
-            **names,
         )
     )
 

@@ -190,7 +190,7 @@ def _sending(installation: Installation, new: Intent) -> Iterator[None]:
 
     def send() -> None:
         while not stop.wait(0.2):
-            installation.send(installation.settings.intents, [(1, new.customer_id.encode(), intent_json(new))])
+            installation.send(installation.settings.intents, [(2, new.customer_id.encode(), intent_json(new))])
 
     thread = threading.Thread(target=send)
     thread.start()

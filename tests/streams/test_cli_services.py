@@ -34,13 +34,13 @@ def _running(installation: Installation, log: Path, *arguments: str) -> Iterator
 
 
 def test_worker_and_trainer(ready: Installation, redis_url: str, tmp_path: Path) -> None:
-    """A recording replayed by one command, worked by another, learned by a third, and seen by the doctor and by tail."""
+    """A recording replayed by one command, worked by another, learned by a third, and seen by doctor and tail."""
     recording, catalogue = tmp_path / "shop.jsonl", tmp_path / "shop.toml"
     simulate(recording, customers=60, events=1_600, days=0.4, seed=3)
     catalogue.write_text(DEMO_CATALOGUE)
     frozen, wanted = tmp_path / "frozen.snapshot", tmp_path / "wanted.jsonl"
     here = Installation(replace(ready.settings, redis_url=redis_url, snapshot_s=1, idle_s=0))
-    shop = ["--in-process", "--partitions", "4", "--catalog", catalogue]
+    shop: list[str | Path] = ["--in-process", "--partitions", "4", "--catalog", catalogue]
     assert here.run("replay", recording, *shop, "--learn", "--save-model", frozen).exit_code == 0
     assert here.run("replay", recording, *shop, "--model", frozen, "--intents", wanted).exit_code == 0
     worker = ["worker", "--model", str(frozen), "--catalog", str(catalogue)]

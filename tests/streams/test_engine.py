@@ -59,7 +59,7 @@ class Case:
 
 def case_of(catalogue: str, before: Sequence[Pair], records: Sequence[Pair]) -> Case:
     """Learn on `before`, then work `records`, disturbed, in whole chunks."""
-    model = learned(tuple(before), catalogue)
+    model = learned(before, catalogue)
     lanes = lanes_of(disturbed(records, forget=0.02), 8)
     whole = asyncio.run(Drive(setup_of(catalogue), model, lanes).run(in_chunks(lanes, 5_000)))
     return Case(catalogue, model, lanes, whole, asyncio.run(whole.held()))

@@ -58,6 +58,7 @@ def test_late_and_timeless_records_wait_for_nothing() -> None:
     """A record older than the one before it, or without a time, goes with it, and holds up nobody behind it."""
     given = _due(1, [NO_TIME, 10_000, 4_000, NO_TIME, 12_000])
     assert [second for second, _ in given] == [0.0, 0.0, 0.0, 0.0, 2.0]
+    assert _due(1, [10_000, 12_000], [5_000, 13_000])[2:] == [(2.0, 5_000), (3.0, 13_000)]
 
 
 def test_dense_records_go_in_slices() -> None:
