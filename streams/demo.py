@@ -257,8 +257,8 @@ def _summary(console: Console, seen: Seen, judged: Comparison, events: int, took
     told.add_row("median lead", f"{judged.model.median_lead_s:.0f} s", f"{judged.rule.median_lead_s:.0f} s")
     console.print(told)
     console.print(
-        f"{events:,} events in {took:.0f} s ({events / took:,.0f}/s, as paced). The model learned all it knows meanwhile; "
-        "its first alarms had to wait for its first labels.\n\n"
+        f"{events:,} events in {took:.0f} s ({events / took:,.0f}/s, as paced). The model learned all it knows "
+        "meanwhile; its first alarms had to wait for its first labels.\n\n"
         "Try next:\n"
         "  micro-intents simulate shop.jsonl            a made-up shop of your own\n"
         "  micro-intents trace shop.jsonl               one event on its way, step by step\n"

@@ -182,7 +182,7 @@ class Worker:
         await self._publish(step.records[0])
 
     async def _publish(self, outbox: list[Record]) -> None:
-        """Publish what is committed; what Kafka refuses for good stops the worker, because the outbox must not be lost."""
+        """Publish what is committed; what Kafka refuses for good stops the worker: the outbox must not be lost."""
         try:
             await lasting(lambda: self.app.publish(outbox))
         except KafkaError as error:

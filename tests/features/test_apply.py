@@ -175,6 +175,15 @@ def test_duplicates() -> None:
     )  # 52 are folded, the first among them
 
 
+def test_duplicate_of_another_time() -> None:
+    """A duplicate changes nothing even if its time is another: it makes nobody late, and prolongs no state."""
+    first = Event("anna", "view", START, 1, (7,))
+    events = [first, Event("anna", "view", START + 9, 1, (7,)), Event("anna", "view", START + 5, 2)]
+    partition, words = run(*events)
+    assert words == ["applied", "dropped", "applied"]
+    assert partition.state("anna").memory.newest[0] == START + 5
+
+
 def test_unverifiable() -> None:
     """What is not newer than the newest of the ids that fell out of memory cannot be told from a duplicate."""
     events = views(133, 60_000)  # five folds of 17: 85 ids, of which the 21 oldest are forgotten
@@ -193,7 +202,7 @@ def test_bursts_take_several_waves() -> None:
 
 
 def test_state_ends() -> None:
-    """A state ends 30 days after the last event: a watermark of just that keeps it, one of a millisecond more does not."""
+    """A state ends 30 days after the last event: a watermark of just that keeps it, a millisecond more does not."""
     first = Event("anna", "view", START, 1, (7,))
     at = START + 30 * DAY + LATENESS_MS
     partition, _ = run(first, Event("anna", "view", at, 2))
@@ -236,6 +245,9 @@ def test_tombstone_ends() -> None:
     forget = Event("anna", "forget", START, 1)
     assert run(forget, Event("ben", "view", START + 30 * DAY + LATENESS_MS, 2))[0].blobs[0] is not None
     assert run(forget, Event("ben", "view", START + 30 * DAY + LATENESS_MS + 1, 2))[0].blobs[0] is None
+    for more, left in ((0, START), (1, -1)):
+        partition, _ = run(forget, Event("anna", "view", START + 30 * DAY + LATENESS_MS + more, 2))
+        assert partition.state("anna").tombstone[0] == left
 
 
 def test_erase_takes_notes_and_slots() -> None:

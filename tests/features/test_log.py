@@ -124,6 +124,14 @@ def test_old_hour_tiles_become_days() -> None:
     assert [(tile.span, tile.count) for tile in tiles_of(*events)] == [("day", 20)] + [("hour", 1)] * 48
 
 
+def test_late_events_make_all_tiles_days() -> None:
+    """Where coarsening the old ones does not help, all tiles become day tiles, also those newer than what is folded."""
+    events = views(99, HOUR, MIDNIGHT + DAY)  # 51 are folded
+    late = views(17, HOUR, MIDNIGHT + 7 * HOUR, 900)
+    assert [(tile.span, tile.count) for tile in tiles_of(*events)] == [("hour", 1)] * 51
+    assert [(tile.span, tile.count) for tile in tiles_of(*events, *late)] == [("day", n) for n in (17, 24, 24, 3)]
+
+
 def test_oldest_tiles_are_dropped() -> None:
     """Beyond 64 day tiles the oldest go, of equal time the smallest; complete_since says what is whole."""
     events = fresh(116, HOUR, MIDNIGHT)  # 68 are folded: each a tile of its own
@@ -164,6 +172,15 @@ def test_other_customers_are_left_alone() -> None:
     partition.run([Event("ben", event.kind, event.time, event.id, event.subjects) for event in fresh(200, 0, START)])
     assert [partition.blobs[row] for row in (0, 2, 3)] == before
     assert len(plain(partition.state("ben"))) <= 128
+
+
+def test_customers_that_fold_at_once() -> None:
+    """Equal events of two customers go into tiles of their own."""
+    partition = Partition(["anna", "ben"])
+    both = [(event, Event("ben", event.kind, event.time, event.id, event.subjects)) for event in views(65, 1)]
+    partition.run([event for pair in both for event in pair])
+    for name in partition.customers:
+        assert [entry.count for entry in plain(partition.state(name))] == [17] + [1] * 48
 
 
 def test_expand() -> None:

@@ -29,6 +29,7 @@ from streams.replay import Outputs, replay_in_process
 from streams.settings import Settings
 from streams.shop import DEMO_CATALOGUE
 from streams.simulate import simulate
+from streams.trace import trace
 from streams.trace_again import Worked
 from streams.trace_search import LOOK_ON, Search, Wanted
 from streams.trace_text import Section, json_lines, span
@@ -226,6 +227,7 @@ def test_the_score_adds_up(told: str) -> None:
     assert p == shown["confidence"] >= 0.15
     assert f"{shown['intent']} {p:.4f}" in told
     assert f"{shown['intent']}: {p:.4f} ≥ 0.15 (threshold), neither open nor cooling down → detected" in told
+    assert not re.search(rf"\b{shown['intent']}\b.*: 0.15 or more, but open|nothing changes", told)
     adds = {
         side: re.findall(rf"^     {side} +(\w+) .*adds ([+-]\d\.\d\d)", told, re.MULTILINE) for side in ("log", "model")
     }
@@ -283,8 +285,99 @@ def test_words_say_the_intent(told: str) -> None:
 def test_a_customers_first_intent(shop: Path, replayed: Sequence[dict[str, Any]]) -> None:
     """--customer tells of the first event of that customer that led to an intent, wherever it is."""
     detected = [intent for intent in replayed if intent["status"] == "detected"]
-    shown = published(run(shop, "--customer", detected[0]["customer_id"]).stdout)
-    assert shown == detected[0]
+    other = next(intent for intent in detected if intent["customer_id"] != detected[0]["customer_id"])
+    shown = published(run(shop, "--customer", other["customer_id"]).stdout)
+    assert shown == other
+
+
+def test_the_new_intent_is_told_of(shop: Path, replayed: Sequence[dict[str, Any]]) -> None:
+    """Where an event changes several intents, the record is that of the new one, and the others are counted."""
+    weakened = {intent["source"]["event_id"] for intent in replayed if intent["status"] == "weakened"}
+    new = [intent for intent in replayed if intent["status"] == "detected"]
+    several = next(intent for intent in new if intent["source"]["event_id"] in weakened)
+    text = run(shop, "--event", several["source"]["event_id"]).stdout
+    assert published(text) == several
+    assert re.search(r"^   and \d changes? of other intents$", text, re.MULTILINE)
+
+
+def test_features_are_those_of_the_changed_intent(shop: Path, replayed: Sequence[dict[str, Any]]) -> None:
+    """Also where another candidate is likelier: one whose intent was open already."""
+    said: dict[str, dict[str, float]] = {}
+    for intent in replayed:
+        others = said.setdefault(intent["customer_id"], {})
+        if intent["status"] == "detected" and max(others.values(), default=0) > intent["confidence"] + 0.2:
+            text = run(shop, "--event", intent["source"]["event_id"]).stdout
+            likeliest = re.search(r"^   p: (\w+) ", text, re.MULTILINE)
+            assert re.findall(r"(\w+) as numbers: ", text) == [intent["intent"]]
+            if likeliest and likeliest[1] != intent["intent"]:
+                return
+        others[intent["intent"]] = intent["confidence"]
+    pytest.fail("there is no such event in the recording")
+
+
+def test_an_open_intent_is_silent(shop: Path, replayed: Sequence[dict[str, Any]]) -> None:
+    """A view that only says again what was said publishes nothing, and the trace tells why."""
+    changed = {intent["source"]["event_id"] for intent in replayed}
+    views = [event for event in events_of(shop) if event["kind"] == "view"]
+    for intent in [intent for intent in replayed if intent["status"] == "detected" and intent["confidence"] > 0.4]:
+        mine = [event for event in views if event["customer_id"] == intent["customer_id"]]
+        again = [event for event in mine if 0 < event["time"] - intent["detected_at"] < 2 * MINUTE_MS][:1]
+        if again and again[0]["category"] == intent["intent"] and again[0]["event_id"] not in changed:
+            section = parts(run(shop, "--event", again[0]["event_id"]).stdout)
+            assert f"{intent['intent']}: 0.15 or more, but open with about this p, or cooling down" in section[WAY[4]]
+            assert section[WAY[6]] == ["nothing: no intent changed"]
+            assert section[WAY[8]] == ["nothing to say: no intent changed"]
+            return
+    pytest.fail("there is no such view in the recording")
+
+
+def test_a_weak_view_changes_nothing(shop: Path, replayed: Sequence[dict[str, Any]]) -> None:
+    """The last view of a customer who never led to an intent is below the threshold, and the trace says so."""
+    wanting = {intent["customer_id"] for intent in replayed}
+    views = [event for event in events_of(shop) if event["kind"] == "view" and event["customer_id"] not in wanting]
+    section = parts(run(shop, "--event", views[-1]["event_id"]).stdout)
+    assert section[WAY[4]][-1] == "nothing changes: no p reaches the threshold, 0.15"
+    assert section[WAY[6]] == ["nothing: no intent changed"]
+
+
+def test_the_most_telling_features_are_shown(shop: Path, told: str) -> None:
+    """They are the five of the log and the three of the model that move the logit most, up or down."""
+    wanted = Wanted(event_id=published(told)["source"]["event_id"])
+    catalogue = Catalogue.parse(DEMO_CATALOGUE)
+    traced = asyncio.run(trace(open_recording(shop), Settings(), catalogue, wanted, lambda batch, count: None))
+    (scored,) = traced.step.detected.scored
+    place = traced.changes[0][0].candidate
+    adds = traced.model.contributions(scored.columns[:, place : place + 1])[:, 0]
+    names, size = traced.model.feature_names, len(CORE.features)
+    for side, columns, count in (("log", range(size), 5), ("model", range(size, len(names)), 3)):
+        most = sorted(columns, key=lambda column: -abs(adds[column]))[:count]
+        shown = re.findall(rf"^     {side} +(\w+) +(-?\d+\.\d+)  adds ([+-]\d\.\d\d)", told, re.MULTILINE)
+        values = [(names[c], f"{scored.columns[c, place]:.3f}", f"{adds[c]:+.2f}") for c in most]
+        assert shown == values
+
+
+def test_an_answer_that_came(shop: Path) -> None:
+    """An outcome within the horizon is told with the time it took; one after it is not."""
+    events = events_of(shop)
+    view_, outcome = next(
+        (a, b)
+        for n, a in enumerate(events)
+        for b in events[n + 1 :]
+        if a["kind"] == "view" and b["kind"] == "cart_add" and a["customer_id"] == b["customer_id"]
+        and a.get("category") == b["category"] and 5 * MINUTE_MS < b["time"] - a["time"] < 30 * MINUTE_MS
+    )  # fmt: skip
+    text = " ".join(parts(run(shop, "--event", view_["event_id"]).stdout)[WAY[7]])
+    told_ = re.search(rf"{view_['category']} was (?:carted|bought) after ([^,;]+)", text)
+    firsts = [
+        event
+        for event in events
+        if event["customer_id"] == view_["customer_id"]
+        and event["kind"] in ("cart_add", "purchase")
+        and event["category"] == view_["category"]
+        and view_["time"] < event["time"] <= outcome["time"]
+    ]
+    assert told_ is not None
+    assert told_[1] == span(firsts[0]["time"] - view_["time"])
 
 
 def test_the_event_that_fulfils(shop: Path, replayed: Sequence[dict[str, Any]]) -> None:
@@ -310,6 +403,23 @@ def test_deadlines_come_before_the_event(shop: Path, replayed: Sequence[dict[str
     )
     text = run(shop, "--event", passes["event_id"]).stdout
     assert re.match(r"first, \d+ intents? of this partition expired: the watermark passed", parts(text)[WAY[4]][0])
+    assert passes["customer_id"] != expired["customer_id"]
+    assert re.search(r"; and \d other states?$", parts(text)[WAY[5]][1])
+
+
+def test_the_commits_of_a_short_recording(own: Path) -> None:
+    """Each record is told as the commit after one of all that came before it, with the names that it brings."""
+    commits = {event: parts(run(own, "--event", event).stdout)[WAY[5]] for event in ("first", "second", "late")}
+    moves = {event: lines[0].split(", watermark")[0].split(": ")[1] for event, lines in commits.items()}
+    assert moves == {
+        "first": "start 0 → position 1, sequence 0 → 1",
+        "second": "start 1 → position 2, sequence 1 → 2",
+        "late": "start 2 → position 3, sequence 1 → 2",
+    }
+    names = {event: lines[-1].split(";")[0] for event, lines in commits.items()}
+    assert names == {"first": "new names: tents", "second": "new names: books�[31m", "late": "new names: none"}
+    assert [len(lines) for lines in commits.values()] == [3, 3, 3]
+    assert "other state" not in str(commits)
 
 
 def intent(offset: int, journey: JourneyStep) -> Intent:
