@@ -45,6 +45,7 @@ class Wave:
 
 def waves(states: States, batch: Batch, clear: Clear) -> Iterator[Wave]:
     """Apply `batch` wave by wave; the logs in `states` are those of the wave until the next one is asked for."""
+    fold(states.logs, states.memory, np.full(len(states.customers), np.iinfo(np.int64).max))  # written with more room
     order = np.argsort(batch.customer, kind="stable")
     counts = np.bincount(batch.customer, minlength=len(states.customers))
     ends = np.cumsum(counts)

@@ -5,6 +5,7 @@ name is the offset up to which the examples were read and a hash of its content:
 one offset with two hashes, which must not happen, the lowest hash wins and an alarm is raised.
 """
 
+import logging
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from intents.counts import KeyedRows
 from intents.model import Model, Weights
 from intents.tables import MODEL_FEATURES, RANKS, SUCCESSORS, Tables
 from intents.training import Checkpoint, Reading
+
+_log = logging.getLogger(__name__)
 
 MAGIC: Final = b"MISNAP01"
 _SUFFIX: Final = ".snapshot"
@@ -251,8 +254,33 @@ class ModelStore:
         return sorted(name for name in found if name.endswith(_SUFFIX))
 
     def load(self, name: str) -> bytes:
-        """A snapshot's bytes."""
-        return bytes(self._fs.cat_file(f"{self._folder}/{name}"))
+        """A snapshot's bytes; raises UnusableSnapshot if they are not those that it is named by."""
+        content = bytes(self._fs.cat_file(f"{self._folder}/{name}"))
+        if _hash(content) not in name:
+            raise UnusableSnapshot("its content is not what its name says")
+        return content
+
+    def newest(self, bundle: Bundle, *, known: str = "") -> tuple[str, Checkpoint] | None:
+        """The newest usable snapshot; None if it is the one named `known`, or there is none.
+
+        Of one offset the lowest hash counts, with an alarm. What cannot be used is told and passed over.
+        """
+        by_offset: dict[str, list[str]] = {}
+        for name in self.names():
+            by_offset.setdefault(name.split("-")[0], []).append(name)
+        for offset, names in sorted(by_offset.items(), reverse=True):
+            if len(names) > 1:
+                _log.error(
+                    "%d snapshots claim offset %s: trainers disagree; the lowest hash counts", len(names), offset
+                )
+            for name in names:
+                if name == known:
+                    return None
+                try:
+                    return name, decode(self.load(name), bundle)
+                except (UnusableSnapshot, FileNotFoundError) as error:
+                    _log.error("snapshot %s is passed over: %s", name, error)
+        return None
 
     def prune(self, keep: int) -> None:
         """Delete all but the newest `keep` snapshots."""

@@ -14,6 +14,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
+from typing import Final
 
 import numpy as np
 
@@ -25,6 +26,9 @@ from intents.model import Model, whole_vectors
 from intents.pipeline import Pipeline
 from intents.progress import Progress
 from intents.tables import Tables, previous_subject
+
+PATIENCE_MS: Final = 24 * 3_600_000
+"""A source that is so far behind the newest is silent: its open questions are answered with what is known."""
 
 Source = tuple[str, int]
 Mark = tuple[int, int]
@@ -38,6 +42,13 @@ class Reading:
     next: int = 0
     marks: dict[Source, Mark] = field(default_factory=dict)
     watermarks: dict[Source, int] = field(default_factory=dict)
+
+    def passed(self, source: Source) -> int:
+        """Event time that a source has passed.
+
+        Its watermark, or if it is silent, all sources' newest less PATIENCE_MS.
+        """
+        return max(self.watermarks.get(source, -1), max(self.watermarks.values(), default=-1) - PATIENCE_MS)
 
     def copy(self) -> "Reading":
         """An independent copy."""
@@ -112,6 +123,11 @@ class Trainer:
         """The next offset to read."""
         return self.reading.next
 
+    @property
+    def refilling(self) -> bool:
+        """Whether it is still reading again what it had read before a restart."""
+        return self.reading.next < self._resolved.next
+
     def read(self, offset: int, record: bytes) -> None:
         """Read the examples record at `offset`; what is due by its watermark waits for `resolve`."""
         if offset < self.reading.next:
@@ -167,7 +183,7 @@ class Trainer:
         )
         self._number += 1
         again = offset < self._resolved.next  # read before a restart: if it was due then, it is learned already
-        if not (again and question.time + self.horizon_ms < self._resolved.watermarks.get(source, -1)):
+        if not (again and question.time + self.horizon_ms < self._resolved.passed(source)):
             heappush(self._questions[source], question)
         viewed = subjects[: int(entry["viewed"])].tolist()  # touched last, so the first of the candidates
         others = subjects[len(viewed) : touched].tolist()
@@ -197,8 +213,8 @@ class Trainer:
         """
         due: list[tuple[Question, Source]] = []
         for source, questions in self._questions.items():
-            watermark = self.reading.watermarks.get(source, -1)
-            while questions and questions[0].time + self.horizon_ms < watermark:
+            passed = self.reading.passed(source)
+            while questions and questions[0].time + self.horizon_ms < passed:
                 due.append((heappop(questions), source))
         self._due.extend(sorted(due))
         while self._due:

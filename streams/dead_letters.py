@@ -28,20 +28,23 @@ class DeadLetters:
     _made: dict[int, set[int]] = field(default_factory=dict)
 
     def of(self, records: Records, refused: Iterable[tuple[int, str]]) -> list[Record]:
-        """Dead letters of the (offset, reason) in `refused`, those made before left out; raises TooManyDeadLetters."""
+        """Dead letters of the (offset, reason) in `refused`, published ones left out; raises TooManyDeadLetters."""
         made = {offset for offset in self._made.get(records.partition, ()) if offset >= records.start}
         self._made[records.partition] = made
         letters = []
         for offset, reason in refused:
             if offset in made:
                 continue  # a chunk that is tried again refuses the same records again
-            made.add(offset)
             at = int(np.searchsorted(records.offsets, offset))
             key, value = records.keys[at], records.values[at]
             letters.append(dead_letter(self.topic, records.topic, records.partition, offset, reason, key, value))
         if letters:
             self._count(len(letters))
         return letters
+
+    def published(self, partition: int, offsets: Iterable[int]) -> None:
+        """Note that the dead letters of these offsets are in the topic."""
+        self._made.setdefault(partition, set()).update(offsets)
 
     def _count(self, letters: int) -> None:
         now = time.monotonic()

@@ -10,7 +10,7 @@ import fsspec
 
 from features.bundle import Bundle
 from intents.model import Model
-from intents.snapshots import ModelStore, UnusableSnapshot, decode
+from intents.snapshots import ModelStore, decode
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ def load_model(path: str, bundle: Bundle) -> Model:
 
 
 class ModelWatch:
-    """Looks for newer snapshots in a store; a bad one is refused once, loudly, and the last good one stays."""
+    """Looks for newer snapshots in a store; a bad one is passed over, loudly, and the last good one stays."""
 
     def __init__(self, store: ModelStore, bundle: Bundle) -> None:
         """Nothing is read before `newer` is called."""
@@ -35,20 +35,11 @@ class ModelWatch:
     def newer(self) -> Model | None:
         """The newest snapshot's model, None if it is the one seen last or cannot be used. Blocks on the store."""
         try:
-            found = self._store.latest()
-            if found is None or found.name == self._seen:
-                return None
-            if found.disputed:
-                _log.error(
-                    "two snapshots claim the offset of %s: two trainers disagree; using the lower hash", found.name
-                )
-            content = self._store.load(found.name)
+            found = self._store.newest(self._bundle, known=self._seen)
         except OSError as error:
             _log.warning("the model store %s cannot be read: %s", self._store.url, error)
             return None
-        self._seen = found.name
-        try:
-            return decode(content, self._bundle).model
-        except UnusableSnapshot as error:
-            _log.error("snapshot %s is refused, the last good one stays: %s", found.name, error)
+        if found is None:
             return None
+        self._seen, checkpoint = found
+        return checkpoint.model

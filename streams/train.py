@@ -9,7 +9,7 @@ from faust.types import TP, StreamT
 
 from features.core_bundle import CORE
 from intents.examples import UnreadableExamples
-from intents.snapshots import ModelStore, UnusableSnapshot, decode, encode
+from intents.snapshots import ModelStore, encode
 from intents.training import Trainer
 from streams.settings import Settings
 from streams.transport import ChunkApp, RecordChunk, chunk_app, run_worker
@@ -25,6 +25,7 @@ _BREATHE_S = 0.02
 class Training:
     """One trainer at work: reads chunks of examples, and saves a snapshot now and then."""
 
+    app: ChunkApp
     trainer: Trainer
     store: ModelStore
     every_s: float
@@ -33,14 +34,23 @@ class Training:
     _saving: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def work(self, chunk: RecordChunk) -> None:
-        """Read a chunk's records in order, learning what is due after each."""
+        """Read a chunk's records in order, learning what is due after each.
+
+        Only what continues where the trainer is.
+        """
+        trainer = self.trainer
+        if chunk.start != trainer.position:
+            await self.app.rewind(chunk.topic, chunk.partition, trainer.position)
+            return
         breath = time.monotonic()
         for offset, record in zip(chunk.offsets.tolist(), chunk.values, strict=True):
+            if trainer is not self.trainer:
+                return  # a rebalance came between: the new trainer reads these again
             try:
-                self.trainer.read(offset, record or b"")
+                trainer.read(offset, record or b"")
             except UnreadableExamples as error:
                 _log.error("examples at %d are passed over: %s", offset, error)
-            for _ in self.trainer.resolving():
+            for _ in trainer.resolving():
                 if time.monotonic() - breath > _BREATHE_S:
                     await asyncio.sleep(0)
                     breath = time.monotonic()
@@ -52,35 +62,35 @@ class Training:
             if time.monotonic() - self.saved_at < least_s:
                 return
             position = self.trainer.position
-            if position > max(self.saved, 0):
+            if position > max(self.saved, 0) and not self.trainer.refilling:
                 content = encode(self.trainer.checkpoint())
-                name = await asyncio.to_thread(self.store.save, content, position)
-                await asyncio.to_thread(self.store.prune, KEEP)
-                self.saved = position
-                _log.info("saved %s: %s", name, self.trainer.progress)
+                try:
+                    name = await asyncio.to_thread(self.store.save, content, position)
+                    await asyncio.to_thread(self.store.prune, KEEP)
+                except OSError as error:
+                    _log.error("no snapshot was saved, trying again in %g s: %s", self.every_s, error)
+                else:
+                    self.saved = position
+                    _log.info("saved %s: %s", name, self.trainer.progress)
             self.saved_at = time.monotonic()
 
 
 def resume(store: ModelStore, horizon_ms: int) -> Trainer:
     """A trainer that goes on from the newest usable snapshot, or begins anew."""
-    for name in reversed(store.names()):
-        try:
-            return Trainer(CORE, horizon_ms, decode(store.load(name), CORE))
-        except UnusableSnapshot as error:
-            _log.error("snapshot %s is refused: %s", name, error)
-    return Trainer(CORE, horizon_ms)
+    found = store.newest(CORE)
+    return Trainer(CORE, horizon_ms, found[1] if found else None)
 
 
 def make_trainer(settings: Settings) -> ChunkApp:
     """The app of a trainer."""
     store = ModelStore(settings.model_store)
-    training = Training(resume(store, settings.horizon_s * 1000), store, settings.snapshot_s)
 
     async def positions(partitions: frozenset[TP]) -> dict[TP, int]:
         training.trainer = await asyncio.to_thread(resume, store, settings.horizon_s * 1000)
         return {tp: training.trainer.position for tp in partitions if tp.partition == 0}
 
     app = chunk_app(f"{settings.group}.train", broker=settings.broker, start_positions=positions)
+    training = Training(app, resume(store, settings.horizon_s * 1000), store, settings.snapshot_s)
 
     @app.agent(app.topic(settings.examples), name="micro_intents.train")
     async def train(stream: StreamT[RecordChunk]) -> None:

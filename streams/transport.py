@@ -79,21 +79,26 @@ class ChunkApp(faust.App):
     async def commit_offset(self, topic: str, partition: int, offset: int) -> bool:
         """Commit an offset now; False if Kafka no longer takes it from this member, who then is not the owner."""
         consumer = cast(ChunkConsumer, self.consumer)
-        return bool(await asyncio.wait_for(consumer._commit({TP(topic, partition): offset}), REQUEST_TIMEOUT_S))
+        try:
+            return bool(await asyncio.wait_for(consumer._commit({TP(topic, partition): offset}), REQUEST_TIMEOUT_S))
+        except TimeoutError:
+            return False
 
     async def rewind(self, topic: str, partition: int, offset: int) -> None:
         """Make `offset` the start of the partition's next chunk and drop what is queued of it; called by the agent."""
         await cast(ChunkConsumer, self.consumer).rewind(TP(topic, partition), offset)
 
-    async def end_offset(self, topic: str, partition: int) -> int:
-        """Where a partition ends now, asked of Kafka; -1 if it does not answer in time."""
-        tp = TP(topic, partition)
+    async def read_to_end(self, topic: str, partition: int, position: int) -> bool:
+        """Whether a partition was read up to `position` and Kafka says now that there is no more.
+
+        False if it is silent.
+        """
+        consumer = cast(ChunkConsumer, self.consumer)
         try:
-            ends = await asyncio.wait_for(self.consumer.highwaters(tp), ASK_TIMEOUT_S)
+            return await asyncio.wait_for(consumer.read_to_end(TP(topic, partition), position), ASK_TIMEOUT_S)
         except (TimeoutError, KafkaError) as error:
-            _log.warning("no end offset of %s/%d: %r", topic, partition, error)
-            return -1
-        return int(ends.get(tp, -1))
+            _log.warning("Kafka does not say whether %s/%d has more: %r", topic, partition, error)
+            return False
 
     async def publish(self, records: Sequence[Record], timeout_s: float = PUBLISH_TIMEOUT_S) -> None:
         """Publish in order, wait for all acknowledgements; raises PublishAgain, or a KafkaError that no retry mends."""

@@ -138,6 +138,17 @@ class _ChunkThread(driver.AIOKafkaConsumerThread):
         mine = {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
         return bool(mine) and await super()._commit(mine)
 
+    async def at_end(self, tp: TP, position: int) -> bool:
+        """Whether chunks were cut up to `position` and the fetcher, past control records too.
+
+        Is at the partition's end.
+        """
+        consumer = self._ensure_consumer()
+        if tp not in consumer.assignment() or self._next.get(tp, (None, 0, -1))[2] != position:
+            return False
+        ends = await consumer.end_offsets([tp])
+        return bool(await consumer.position(driver.ensure_aiokafka_TP(tp)) >= ends[tp])
+
     async def _fetch_records(
         self, consumer: aiokafka.AIOKafkaConsumer, *args: Any, **options: Any
     ) -> dict[TP, list[Any]]:
@@ -242,7 +253,11 @@ class ChunkConsumer(driver.Consumer):
     async def rewind(self, tp: TP, offset: int) -> None:
         """Continue a partition from `offset`, before or after where it is; its chunks already queued are dropped."""
         async with self._seeking:
-            await self._seek_to({tp: offset})
+            await self._seek_to(await self._thread.call_thread(self._thread.resolve, frozenset({tp}), {tp: offset}))
+
+    async def read_to_end(self, tp: TP, position: int) -> bool:
+        """Whether all records of a partition were handed out up to `position`, and Kafka has no more now."""
+        return bool(await self._thread.call_thread(self._thread.at_end, tp, position))
 
     def generation_of(self, tp: TP) -> int | None:
         """The generation of a partition's last seek, None if there was none."""

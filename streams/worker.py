@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from aiokafka.errors import KafkaError
 from faust.types import TP, StreamT
 
 from features.core_bundle import CORE
@@ -81,7 +80,6 @@ class Worker:
     dead_letters: DeadLetters
     idle_s: float
     held: dict[int, Held] = field(default_factory=dict)
-    events: int = 0
     _busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def work(self, chunk: RecordChunk) -> None:
@@ -154,15 +152,13 @@ class Worker:
 
     async def _pass_over(self, partition: Partition, records: Records, bug: str) -> None:
         """Dead-letter the one record that detect cannot work, and go on behind it."""
-        letters = self.dead_letters.of(records, [(offset, bug) for offset in records.offsets.tolist()])
-        await lasting(lambda: self.app.publish(letters))
+        await self._divert(records, [(offset, bug) for offset in records.offsets.tolist()])
         nothing = Chunk.empty(records.topic, records.partition, records.start, records.end)
         await self._piece(Piece(partition, nothing, []))
 
     async def _work(self, partition: Partition, records: Records) -> None:
         chunk, refusals = self.decoder.decode(records)
-        letters = self.dead_letters.of(records, [(refusal.offset, refusal.reason) for refusal in refusals])
-        await lasting(lambda: self.app.publish(letters))
+        await self._divert(records, [(refusal.offset, refusal.reason) for refusal in refusals])
         rest = chunk
         while True:
             piece, more = await lasting(lambda: self.engine.cut(partition, rest))  # noqa: B023  # called at once
@@ -170,25 +166,33 @@ class Worker:
             if more is None:
                 break
             rest = more
-        self.events += len(chunk)
 
     async def _piece(self, piece: Piece, records: Records | None = None) -> None:
         """Detect, commit, publish: one piece of one partition."""
         step, (commit,) = await lasting(lambda: self.engine.step([piece]))
-        if records is not None and len(step.detected.unverifiable):
-            letters = self.dead_letters.of(records, [(offset, "unverifiable_late") for offset in step.unverifiable(0)])
-            await lasting(lambda: self.app.publish(letters))
+        if records is not None:
+            await self._divert(records, [(offset, "unverifiable_late") for offset in step.unverifiable(0)])
+        if step.detected.unslotted:
+            _log.warning("%d intents found no free slot of their customers", step.detected.unslotted)
         await lasting(lambda: self.engine.commit(piece, commit))
         await self._publish(step.records[0])
 
-    async def _publish(self, outbox: list[Record]) -> None:
-        """Publish what is committed; what Kafka refuses for good stops the worker: the outbox must not be lost."""
+    async def _divert(self, records: Records, refused: list[tuple[int, str]]) -> None:
+        """Publish dead letters of the (offset, reason) in `refused`, before the commit that passes them."""
+        if letters := self.dead_letters.of(records, refused):
+            await self._publish(letters)
+            self.dead_letters.published(records.partition, [offset for offset, _ in refused])
+
+    async def _publish(self, records: list[Record]) -> None:
+        """Publish; what cannot be published stops the worker, because the next commit would overwrite the outbox."""
         try:
-            await lasting(lambda: self.app.publish(outbox))
-        except KafkaError as error:
+            await lasting(lambda: self.app.publish(records))
+        except (StoreUnavailable, PublishAgain):
+            raise
+        except Exception as error:
             raise CannotPublish(
-                f"Kafka refuses {len(outbox)} committed records ({error!r}): they stay in Redis; check the topics with "
-                "`micro-intents doctor`, then start again"
+                f"{len(records)} records cannot be published ({error!r}): what is committed stays in Redis; check the "
+                "topics and their partitions with `micro-intents doctor`, then start again"
             ) from error
 
     async def tick(self) -> None:
@@ -210,10 +214,8 @@ class Worker:
         """Move the watermark of a partition by its idle time, if Kafka confirms that it was read to its end."""
         key, partition = held.partition.key, held.partition
         idle = time.monotonic() - held.quiet_since
-        if (
-            partition.watermark_ms < 0
-            or await self.app.end_offset(key.topic, key.partition) != partition.cursor.position
-        ):
+        at = partition.cursor.position
+        if partition.watermark_ms < 0 or not await self.app.read_to_end(key.topic, key.partition, at):
             return
         target = partition.watermark_ms + round(idle * 1000)
         while partition.watermark_ms < target:  # in several commits, if many deadlines are due

@@ -34,7 +34,7 @@ def test_detection_on_real_customers_stays_as_good_as_measured(recordings: Path)
     events = occurrences(open_recording(path), limit=EVENTS)
     found: dict[str, Any] = dict(evaluate(asyncio.run(_scores(path)), events).to_dict())
     detect, rank, rule = found["detect"], found["rank"]["all"], found["rank_rule"]["all"]
-    assert detect["auc"] > found["detect_rule"]["auc"] + 0.01
-    assert detect["average_precision"] > 1.3 * found["detect_rule"]["average_precision"]
-    assert detect["calibration_error"] < 0.015
-    assert rank["hit_1"] > rule["hit_1"] and rank["mrr"] > rule["mrr"]
+    # Measured: AUC .826, AP .157, ECE .005, hit@1 .429, MRR .518.
+    assert detect["auc"] > 0.818 and detect["average_precision"] > 0.147 and detect["calibration_error"] < 0.012
+    assert rank["hit_1"] > 0.422 and rank["mrr"] > 0.512
+    assert rank["hit_1"] > rule["hit_1"] and detect["auc"] > found["detect_rule"]["auc"]

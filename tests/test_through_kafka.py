@@ -51,9 +51,7 @@ def taobao(recordings: Path) -> tuple[bytes, RecordingBatch]:
     return learned(cut(batch, 0, LEARNED)), disturbed(cut(batch, LEARNED, LEARNED + RUN))
 
 
-def test_a_replay_in_process_says_the_same_as_the_worker_byte_for_byte(
-    job: KafkaRun, taobao: tuple[bytes, RecordingBatch]
-) -> None:
+def test_a_replay_in_process_equals_the_worker(job: KafkaRun, taobao: tuple[bytes, RecordingBatch]) -> None:
     """With a frozen model, intents and states through Kafka, Faust and Redis are those in process, byte for byte."""
     snapshot, batch = taobao
     Path(job.settings.model).write_bytes(snapshot)

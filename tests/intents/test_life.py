@@ -1,7 +1,10 @@
 """An intent begins, changes and ends as the rules say, to the millisecond and to the last digit."""
 
+import asyncio
+
 import pytest
 
+from features.state import States, decode
 from intents.life import Rules
 from intents.subjects import subject_hash
 from tests.intents.replaying import MINUTE
@@ -239,6 +242,50 @@ def test_expires_when_the_watermark_is_greater(shop: Shop) -> None:
     assert said == ("expired", "anna", "tea", HORIZON, 0.3, 1, event_id, HORIZON)
 
 
+def test_expires_at_the_first_record_after_it(shop: Shop) -> None:
+    """A record whose watermark equals the deadline comes before its firing; one with a greater watermark, after it."""
+    shop.view(0, "tea", 0.3)
+    for n, customer in enumerate(["ben", "chris"]):
+        shop.view(HORIZON + LATENESS + n, "tea", 0.3, customer)
+    assert [(said.status, said.customer) for said in shop.said()] == [
+        ("detected", "anna"),
+        ("detected", "ben"),
+        ("expired", "anna"),
+        ("detected", "chris"),
+    ]
+
+
+def test_nothing_is_kept_of_what_is_over(shop: Shop) -> None:
+    """An intent that has expired, its cool-down with it, leaves nothing in the customer's state."""
+    shop.view(0, "tea", 0.3)
+    shop.view(1, "rum", 0.3)
+    shop.do("cart_add", 2, "rum")
+    before = _state(shop)
+    shop.clock(HORIZON + 1)
+    assert (before.slots["subject"] != 0).sum() == 1
+    after = _state(shop)
+    assert not (after.slots["subject"] != 0).any() and not after.notes
+
+
+def test_a_state_does_not_tell_the_order_of_ends(shop: Shop) -> None:
+    """A place that became free and was taken again leaves the same bytes, however the events were cut."""
+    for n, subject in enumerate(["tea", "rum", "jam", "nut"]):
+        shop.view(n, subject, 0.3)
+    shop.do("cart_add", 10, "tea")
+    shop.do("cart_add", 11, "jam")
+    shop.view(12, "egg", 0.3)
+    shop.view(13, "ham", 0.3)
+    shop.intents()  # compares the states
+    slots = [int(subject) for subject in _state(shop).slots["subject"][0] if subject]
+    assert slots == sorted(slots) and len(slots) == 6
+
+
+def _state(shop: Shop) -> States:
+    drive = shop.drive()
+    found = asyncio.run(drive.store.peek(drive.partitions[0].key, ["anna"]))
+    return decode(["anna"], found)
+
+
 def test_expires_before_the_customers_own_event(shop: Shop) -> None:
     """An outcome that brings the watermark past the deadline comes too late, though its time may be right."""
     shop.view(0, "tea", 0.3)
@@ -385,6 +432,7 @@ def test_cooling_intents_hold_their_places() -> None:
 def test_forgotten(shop: Shop) -> None:
     """A forget event ends open intents, by subject, at its own time; expired ones had their end, and others' stay."""
     shop.view(0, "old", 0.3)
+    shop.rules = LONG  # so that the expired one cools down
     for subject in ("tea", "rum"):
         shop.view(20 * MINUTE, subject, 0.3)
     shop.view(20 * MINUTE, "tea", 0.3, "ben")

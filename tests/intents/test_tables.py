@@ -106,6 +106,22 @@ def test_columns_by_the_formulas() -> None:
         assert columns[:, i].tolist() == pytest.approx(slow.columns(subject, before, *own), abs=1e-12)
 
 
+def test_tables_that_are_full_to_the_last_place() -> None:
+    """What is not known is not looked up in the last row, also when that is taken."""
+    tables = Tables()
+    for subject in range(1, 65):
+        tables.count_view(subject, subject - 1 or 64, 3.0)
+        tables.count_outcome(subject, [subject - 1 or 64])
+    assert tables.subjects.size == tables.transitions.size == tables.totals.shape[1] == tables.moves.shape[1] == 64
+    slow, zero = naive(tables), np.zeros(4, dtype=np.float32)
+    subjects, before = np.array([70, 70, 5, 5], dtype=np.uint64), np.array([64, 71, 71, 9], dtype=np.uint64)
+    columns = tables.columns(subjects, before, zero, zero)
+    for i, (subject, other) in enumerate(zip(subjects.tolist(), before.tolist(), strict=True)):
+        assert columns[:, i].tolist() == pytest.approx(slow.columns(subject, other, 0.0, 0.0), abs=1e-12)
+    assert not tables.likely_next(np.array([70], dtype=np.uint64))[1].any()
+    assert tables.popularity(np.array([70], dtype=np.uint64)) == [0.0]
+
+
 def test_empty_tables_say_nothing() -> None:
     """Before anything is counted, no subject is told from another, and nothing is infinite."""
     some = np.array([1, 2, 3], dtype=np.uint64)

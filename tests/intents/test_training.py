@@ -406,6 +406,13 @@ def test_checkpoints_change_nothing() -> None:
 def test_a_checkpoint_learns_what_is_due() -> None:
     """A checkpoint made before everything due is learned, or half-way through it, loses none of it."""
     topic = lessons()
+    counter = Trainer(CORE, HORIZON)
+    due = []
+    for offset, record in enumerate(topic):
+        counter.read(offset, record)
+        due.append(counter.resolve())
+    stop = due.index(max(due))
+    assert due[stop] > 10
     for pauses in (0, 1, 5):
         trainer = Trainer(CORE, HORIZON)
         for offset, record in enumerate(topic):
@@ -413,7 +420,7 @@ def test_a_checkpoint_learns_what_is_due() -> None:
             learning = trainer.resolving()
             for _ in range(pauses):
                 next(learning, None)
-            if offset == 30:
+            if offset == stop:
                 trainer = Trainer(CORE, HORIZON, decode(encode(trainer.checkpoint()), CORE))
                 for again in range(trainer.position, offset + 1):
                     trainer.read(again, topic[again])
@@ -422,6 +429,22 @@ def test_a_checkpoint_learns_what_is_due() -> None:
                 for _ in learning:
                     pass
         assert encode(trainer.checkpoint()) == encode(through(topic).checkpoint())
+
+
+def test_what_is_just_not_due_is_not_lost() -> None:
+    """A question whose end is the watermark itself is not due, and a restart knows that."""
+    trainer = taught(lesson(Ask(0, 1), Got(1, 2), watermark=HORIZON))
+    continued = Trainer(CORE, HORIZON, decode(encode(trainer.checkpoint()), CORE))
+    for offset in range(continued.position, 1):
+        continued.read(offset, lesson(Ask(0, 1), Got(1, 2), watermark=HORIZON))
+    assert labels(taught(lesson(watermark=HORIZON + 1), trainer=continued)) == (1, 0)
+
+
+def test_a_late_question_after_a_restart() -> None:
+    """A question read after the snapshot is learned, though its time was over when the snapshot was made."""
+    trainer = taught(lesson(watermark=9 * HORIZON))
+    continued = Trainer(CORE, HORIZON, decode(encode(trainer.checkpoint()), CORE))
+    assert labels(taught(lesson(Ask(0, 1)), trainer=continued)) == (0, 1)
 
 
 def test_a_restart_reads_only_what_is_pending() -> None:

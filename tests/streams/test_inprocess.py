@@ -13,7 +13,7 @@ from intents.model import Model
 from intents.training import Trainer
 from sinks.events import dead_letter
 from streams.inprocess import LEARN_EVERY_MS, InProcess, Output
-from streams.partitioner import crc32_partition_for
+from streams.partitioner import crc32_partition_for, partition_for
 from streams.shop import DEMO_CATALOGUE
 from tests.intents.replaying import (
     MINUTE,
@@ -88,12 +88,13 @@ def test_in_file_order() -> None:
 
 def test_deadlines_of_a_burst_keep_their_line() -> None:
     """Deadlines that fire in commits of their own come at the line that fires them, not at a refused one before it."""
+    names = {number: [f"c{n}" for n in range(40) if partition_for(b"c%d" % n, 2) == number] for number in (0, 1)}
     shop = Shop()
     for n in range(6):
-        shop.view(n, "tea", 0.3, f"d{n}")
-    records = [*shop.records, (b"nobody", b"{")]
-    shop.view(10, "tea", 0.3, "e1")
-    shop.view(2 * HORIZON, "tea", 0.3, "e0")
+        shop.view(n, "tea", 0.3, names[0][n])
+    records = [*shop.records, (names[0][0].encode(), b"{")]
+    shop.view(10, "tea", 0.3, names[1][0])
+    shop.view(2 * HORIZON, "tea", 0.3, names[0][7])
     records += shop.records[6:]
 
     def told(most: int) -> list[tuple[str, str]]:
@@ -101,9 +102,10 @@ def test_deadlines_of_a_burst_keep_their_line() -> None:
         setup = type(catalogue)(STEERED, catalogue.catalogue, catalogue.names)
         replay = InProcess(setup, steered_model(), partitions=2)
         replay.engine.max_customers = most
-        return [(i.status, i.customer_id) for output in run(replay, records, 7) for i, _ in output.intents]
+        return [(i.status, i.customer_id) for output in run(replay, records, 6) for i, _ in output.intents]
 
     assert told(2) == told(3) == told(1_000)
+    assert [status for status, _ in told(2)] == ["detected"] * 7 + ["expired"] * 6 + ["detected"]
 
 
 def test_partitions_and_partitioner() -> None:

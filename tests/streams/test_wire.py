@@ -399,7 +399,7 @@ def test_a_record_over_a_megabyte() -> None:
     """A record over 1 MB is refused unread; at the limit it is read."""
     assert MAX_RECORD_BYTES == 1_000_000
     fits = body(padding="").replace(b'""', b'"' + b"x" * (MAX_RECORD_BYTES - len(body(padding=""))) + b'"')
-    assert len(decode([fits])[0]) == 1
+    assert len(decode([fits])[0]) == len(decode([fits, None])[0]) == 1
     assert f"{MAX_RECORD_BYTES + 1} bytes" in reason_of(fits + b" ")
     assert "bytes" in reason_of(b"{" * (MAX_RECORD_BYTES + 1))
 
@@ -457,14 +457,15 @@ def test_many_reasons_at_once() -> None:
     assert all(word in refusal.reason for word, refusal in zip(words, refusals, strict=True))
 
 
-def test_holes_in_offsets() -> None:
-    """Offsets may have holes; refusals name the record's own."""
-    raw = records([body(), b"{", body(event_id="e3", items=[{}, {}])])
+@pytest.mark.parametrize("bad", [b"{", body(kind="merge"), None])
+def test_holes_in_offsets(bad: bytes | None) -> None:
+    """Offsets may have holes; refusals name the record's own, whatever they are refused for."""
+    raw = records([body(), bad, body(event_id="e3", items=[{}, {}])])
     raw = Records(raw.topic, 3, 10, 50, raw.keys, raw.values, np.array([10, 30, 49]), raw.timestamps)
     chunk, refusals = Decoder(Catalogue()).decode(raw)
     adds_up(raw, chunk, refusals)
     assert chunk.offset.tolist() == [10, 49, 49]
-    assert refusals[0].offset == 30
+    assert [refusal.offset for refusal in refusals] == [30]
 
 
 def test_part_of_records() -> None:
