@@ -78,7 +78,7 @@ def _end_states(states: States, batch: Batch, who: I64, first: I64, clear: Clear
     """Clear the states that end, or are forgotten, before the first event of this wave."""
     last = np.maximum(states.memory.newest, states.tombstone)[who]
     ended = (last >= 0) & (last + STATE_MS < batch.watermark[first])
-    forgotten = (batch.kind[first] == _FORGET) & (batch.time[first] > states.tombstone[who])
+    forgotten = (batch.kind[first] == _FORGET) & (ended | (batch.time[first] > states.tombstone[who]))
     gone = ended | forgotten
     if not gone.any():
         return

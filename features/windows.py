@@ -146,11 +146,12 @@ class View:
         """
         rows = np.flatnonzero(self.raw)
         ask, age = self.ask[rows], self.age[rows]
-        breaks = np.ones(len(rows), dtype=bool)
-        breaks[1:] = (ask[1:] != ask[:-1]) | (age[:-1] - age[1:] > SESSION_GAP_MS)
+        breaks, last = np.ones(len(rows), dtype=bool), np.ones(len(rows), dtype=bool)
+        last[:-1] = ask[1:] != ask[:-1]
+        breaks[1:] = last[:-1] | (age[:-1] - age[1:] > SESSION_GAP_MS)
         start, newest = np.full(len(self.end), -1), np.full(len(self.end), np.iinfo(np.int64).max)
         start[ask[breaks]] = rows[breaks]  # of repeated indices numpy keeps the last
-        newest[ask] = age
+        newest[ask[last]] = age[last]
         return np.where(newest > SESSION_GAP_MS, self.end, start)
 
     def pace(self) -> I64:

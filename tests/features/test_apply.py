@@ -112,6 +112,16 @@ def test_order_of_arrival(both: tuple[list[Event], list[Event]], size: int | Non
     assert partitions[0].blobs == partitions[1].blobs
 
 
+def test_order_of_arrival_after_two_days() -> None:
+    """Whether an entry goes into an hour's tile or a day's does not hang on which event made it fold."""
+    old = views(17, 60_000)
+    new = views(49, 30_000, START + 2 * DAY - 1 - 47 * 30_000, 100)  # the 65th event is 48 h - 1 ms after the first
+    partitions = [Partition(["anna"]), Partition(["anna"])]
+    partitions[0].run(old + new)
+    partitions[1].run(old + new[:47] + [new[48], new[47]])
+    assert partitions[0].blobs == partitions[1].blobs
+
+
 @settings(STEADY, max_examples=30)
 @given(ANY)
 def test_clears(moves: list[Move]) -> None:
@@ -238,6 +248,16 @@ def test_forget() -> None:
     assert partition.state("anna").memory.newest[0] == START + 101
     assert len(plain(partition.state("ben"))) == 1
     assert partition.cleared == [("anna", 4, True)]
+
+
+def test_forget_after_the_end() -> None:
+    """A forget that comes when a tombstone's time is over leaves one of its own, however old its time is."""
+    forget = Event("anna", "forget", START, 1)
+    partition = Partition(["anna", "ben"])
+    later = [Event("ben", "view", START + 31 * DAY, 2), forget, Event("anna", "view", START, 3)]
+    told = [worked.wave.applied[-1] for worked in partition.run([forget, *later])]
+    assert partition.cleared == [("anna", 0, True), ("anna", 2, True), ("anna", 3, False)]
+    assert told[-1]  # the second tombstone's time is over too
 
 
 def test_tombstone_ends() -> None:

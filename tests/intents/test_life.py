@@ -138,6 +138,7 @@ def test_expires_at_stays(shop: Shop) -> None:
     assert {intent.expires_at for intent in intents} == {T + HORIZON}
     assert len({intent.intent_id for intent in intents}) == 1
     assert [intent.source.event_id for intent in intents[1:]] == [later, later]
+    assert [intent.source.offset for intent in intents] == [0, 1, 1]
     assert [intent.confidence for intent in intents] == [0.3, 0.9, 0.9]
 
 

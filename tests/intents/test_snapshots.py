@@ -288,6 +288,38 @@ def test_disputed(store: ModelStore) -> None:
     assert hash_of(store.load(found.name)) == min(map(hash_of, contents))
 
 
+def test_content_is_what_the_name_says(store: ModelStore, tmp_path: Path) -> None:
+    """A file that was changed after it was written is refused."""
+    name = store.save(snapshot(), 7)
+    (tmp_path / "models" / "main" / name).write_bytes(with_number(snapshot(), "means", 0, 1.5))
+    with pytest.raises(UnusableSnapshot, match="not what its name says"):
+        store.load(name)
+
+
+def test_newest(store: ModelStore, caplog: pytest.LogCaptureFixture) -> None:
+    """The newest that can be used is used; what cannot is told and passed over; the one known is nothing new."""
+    assert store.newest(CORE) is None
+    good = store.save(snapshot(), 50)
+    found = store.newest(CORE)
+    assert found is not None and found[0] == good and encode(found[1]) == snapshot()
+    assert store.newest(CORE, known=good) is None
+    bad = store.save(b"nonsense", 60)
+    found = store.newest(CORE)
+    assert found is not None and found[0] == good
+    assert f"{bad} is passed over" in caplog.text
+    assert store.newest(CORE, known=good) is None
+
+
+def test_newest_of_one_offset(store: ModelStore, caplog: pytest.LogCaptureFixture) -> None:
+    """Of one offset the lowest usable hash counts for everybody, with an alarm."""
+    others = [with_number(snapshot(), "means", 0, n / 7) for n in range(5)]
+    names = sorted(store.save(content, 50) for content in others)
+    found = store.newest(CORE)
+    assert found is not None and found[0] == names[0]
+    assert "5 snapshots claim offset" in caplog.text
+    assert store.newest(CORE, known=names[0]) is None
+
+
 def test_written_if_absent(store: ModelStore, tmp_path: Path) -> None:
     """The same snapshot again leaves the file as it is, and no half-written one is ever listed."""
     name = store.save(b"same", 7)

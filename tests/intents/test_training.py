@@ -18,7 +18,7 @@ from intents.model import Model
 from intents.pipeline import INTERCEPT
 from intents.snapshots import decode, encode
 from intents.tables import MODEL_FEATURES, Tables
-from intents.training import Checkpoint, Reading, Trainer
+from intents.training import PATIENCE_MS, Checkpoint, Reading, Trainer
 from streams.engine import Engine
 from streams.shop import DEMO_CATALOGUE
 from streams.wire import Decoder
@@ -146,6 +146,22 @@ def test_resolved_by_its_own_source() -> None:
     """Another partition's watermark answers no question of this one."""
     trainer = taught(lesson(Ask(0, 1), watermark=0), lesson(watermark=9 * HORIZON, partition=1))
     assert labels(trainer) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("ahead", "answered"), [(HORIZON + 1, 0), (PATIENCE_MS + HORIZON, 0), (PATIENCE_MS + HORIZON + 1, 1)]
+)
+def test_a_silent_source(ahead: int, answered: int) -> None:
+    """A source that is a day behind the newest is silent for good: its questions are answered with what is known."""
+    trainer = taught(lesson(Ask(0, 1), Got(5, 2), watermark=10), lesson(watermark=ahead, partition=1))
+    assert labels(trainer) == (answered, 0)
+    continued = Trainer(CORE, HORIZON, decode(encode(trainer.checkpoint()), CORE))
+    for offset in range(continued.position, 2):
+        taught(
+            [lesson(Ask(0, 1), Got(5, 2), watermark=10), lesson(watermark=ahead, partition=1)][offset],
+            trainer=continued,
+        )
+    assert labels(taught(lesson(watermark=2 * PATIENCE_MS, partition=1), trainer=continued)) == (1, 0)
 
 
 def test_outcome_read_later_in_the_same_record() -> None:
@@ -453,6 +469,11 @@ def test_a_restart_reads_only_what_is_pending() -> None:
     trainer = taught(*topic[:40])
     continued = Trainer(CORE, HORIZON, decode(encode(trainer.checkpoint()), CORE))
     assert 10 < continued.position < 40
+    refilling = [trainer.refilling]
+    for offset in range(continued.position, 40):
+        refilling.append(continued.refilling)
+        taught(topic[offset], trainer=continued)
+    assert [*refilling, continued.refilling] == [False] + [True] * (len(refilling) - 1) + [False]
     assert labels(continued) == labels(trainer)
 
 
