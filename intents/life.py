@@ -108,7 +108,6 @@ class Life:
         for k in range(int(counts.max(initial=0))):
             now = order[begins[counts > k] + k]
             self.expire(rows[now], self.batch.watermark[events[now]], self.batch.part[events[now]])
-            self._cool(rows[now], self.batch.watermark[events[now]])
             ends = now[ask[now] < 0]
             if len(ends):
                 self._outcomes(rows[ends], events[ends])
@@ -138,19 +137,8 @@ class Life:
             change.deadline = True
             change.order = change.subject
             self.changes.append(change)
-            slots["open"][row, s] = 0
-            if slots["cool_until"][row, s] <= d:
-                self._free(rows[i : i + 1], np.array([s]))
-
-    def _cool(self, rows: I64, watermark: I64) -> None:
-        """Free the slots of state `rows` (m,) whose cool-down ended before `watermark` (m,).
-
-        At the customer's own event only: what a state holds must not tell where a chunk ended.
-        """
-        slots = self.states.slots
-        cooling = (slots["subject"][rows] != 0) & (slots["open"][rows] == 0)
-        i, s = np.nonzero(cooling & (slots["cool_until"][rows] < watermark[:, None]))
-        self._free(rows[i], s)
+            slots["open"][row, s] = 0  # its cool-down is over at a question of the customer's own, not by the watermark
+            self.states.notes.pop((row, int(s)), None)
 
     def forget(self, rows: I64, events: I64) -> None:
         """End the open intents of `rows` (m,) at the `forget` events (m,)."""

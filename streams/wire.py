@@ -45,7 +45,7 @@ Kind = Literal[
 
 MAX_RECORD_BYTES: Final = 1_000_000
 MAX_AHEAD_MS: Final = 86_400_000
-MAX_ITEMS: Final = 1_000
+MAX_ITEMS: Final = 100
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 

@@ -239,7 +239,7 @@ class NaiveDetect:
     def _ask(self, customer: Customer, line: Line, candidates: Sequence[Candidate]) -> None:
         t, rules = line.event.time, self.setup.rules
         for subject, (_, until) in list(customer.cooling.items()):
-            if subject not in customer.open and (t >= until or self.watermark > until):
+            if subject not in customer.open and t >= until:
                 del customer.cooling[subject]
         if not self.model.ready:
             return
