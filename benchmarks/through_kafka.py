@@ -54,13 +54,12 @@ def _topics(bootstrap: str) -> None:
     admin.close()
 
 
-async def _bytes_per_customer(settings: Settings) -> tuple[float, int]:
+async def _bytes(settings: Settings) -> tuple[int, int]:
     store = RedisStore.from_url(settings.redis_url)
     keys = [PartitionKey(settings.namespace, settings.clickstream, number) for number in range(PARTITIONS)]
     usages = [await store.memory_usage(key) for key in keys]
     await store.close()
-    customers = sum(usage.customers for usage in usages)
-    return sum(usage.bytes for usage in usages) / customers, customers
+    return sum(usage.bytes for usage in usages), sum(usage.customers for usage in usages)
 
 
 def _redis_cpu(client: "redis.Redis") -> float:
@@ -113,7 +112,11 @@ def main(recording: Path, limit: int | None, times: int, profile: str) -> None:
         job.send(batch)
         with redis.Redis.from_url(server.url) as client:
             found = _measure(job, client, len(batch.keys), profile and str(Path(profile).absolute()))
-        found["bytes_per_customer"], found["customers"] = asyncio.run(_bytes_per_customer(settings))
+            keys = (PartitionKey(settings.namespace, settings.clickstream, n).prefix for n in range(PARTITIONS))
+            found["outboxes_bytes"] = sum(client.memory_usage(key + "outbox") or 0 for key in keys)
+        total, found["customers"] = asyncio.run(_bytes(settings))
+        found["bytes_per_customer"] = total / found["customers"]
+        found["bytes_per_customer_without_outboxes"] = (total - found["outboxes_bytes"]) / found["customers"]
     click.echo(json.dumps({key: round(value, 2) for key, value in found.items()}))
 
 

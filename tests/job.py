@@ -119,10 +119,13 @@ class KafkaRun:
 
     def send(self, batch: RecordingBatch) -> None:
         """Send records, each to its key's partition, and wait until Kafka has them."""
-        producer = Producer({"bootstrap.servers": self.settings.broker, "linger.ms": 5, "log_level": 0})
+        options = {"enable.idempotence": True, "linger.ms": 5, "log_level": 0}  # retries keep the order
+        producer = Producer({"bootstrap.servers": self.settings.broker, **options})
         for key, value, place in zip(
             batch.keys, batch.values, partitions_for(batch.keys, PARTITIONS).tolist(), strict=True
         ):
+            while len(producer) > 50_000:
+                producer.poll(0.05)
             producer.produce(self.settings.clickstream, value, key, partition=place)
             self._sent[place] += 1
         producer.flush()

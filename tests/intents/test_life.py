@@ -257,7 +257,7 @@ def test_expires_at_the_first_record_after_it(shop: Shop) -> None:
 
 
 def test_what_cools_down_keeps_its_place_and_no_words(shop: Shop) -> None:
-    """Of an intent that has expired the state holds its place, until the customer asks after its cool-down, and no note."""
+    """Of an expired intent the state holds its place, until a question after its cool-down, and no note."""
     shop.view(0, "tea", 0.3)
     shop.clock(HORIZON + 1)
     cooling = _state(shop)

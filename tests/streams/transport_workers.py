@@ -86,7 +86,7 @@ class Setting:
 
     def feed(self, count: int, pad: int = 0) -> None:
         """Write `count` more records, to the partitions in turn, keyed k0 to k9; `pad` adds leading zeros."""
-        producer = Producer({"bootstrap.servers": self.bootstrap, "acks": "all", "linger.ms": 1})
+        producer = Producer({"bootstrap.servers": self.bootstrap, "enable.idempotence": True, "linger.ms": 1})
         for value in range(self.fed, self.fed + count):
             while len(producer) > 50_000:
                 producer.poll(0.05)
