@@ -31,6 +31,10 @@ from streams.inprocess import InProcess
 from streams.partitioner import partitions_for
 from streams.recordings import RecordingBatch, open_recording
 from streams.settings import Settings
+from streams.wire import Decoder, Records
+from tests.features.building import judged
+from tests.features.naive_log import NaiveLog
+from tests.intents.naive_detect import lines_of
 
 PARTITIONS = 8
 ROOT = Path(__file__).parents[1]
@@ -217,6 +221,21 @@ class KafkaRun:
     def states(self, customers: Iterable[bytes]) -> dict[str, bytes | None]:
         """The state of each customer in Redis."""
         return _states(RedisStore.from_url(self.settings.redis_url), self.settings, customers)
+
+
+def naive_logs(batch: RecordingBatch) -> dict[str, NaiveLog]:
+    """Every customer's activity log after all records of a batch, by the slow oracle."""
+    places = partitions_for(batch.keys, PARTITIONS)
+    logs: dict[str, NaiveLog] = {}
+    for number in range(PARTITIONS):
+        rows = np.flatnonzero(places == number).tolist()
+        keys, values = [batch.keys[i] for i in rows], [batch.values[i] for i in rows]
+        none = np.full(len(rows), -1, dtype=np.int64)
+        records = Records("clickstream", number, 0, len(rows), keys, values, np.arange(len(rows)), none)
+        chunk, refused = Decoder(Catalogue()).decode(records)
+        assert not refused
+        logs |= judged([line.event for line in lines_of(chunk)])[1].of
+    return logs
 
 
 def without_repeats(values: Sequence[bytes]) -> list[bytes]:

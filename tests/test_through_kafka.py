@@ -19,7 +19,8 @@ from streams.settings import Settings
 from streams.shop import DEMO_CATALOGUE
 from streams.simulate import simulate
 from tests.conftest import TopicFactory
-from tests.job import InProcessRun, KafkaRun, cut, disturbed, first_records, learned, without_repeats
+from tests.features.building import plain
+from tests.job import InProcessRun, KafkaRun, cut, disturbed, first_records, learned, naive_logs, without_repeats
 from tests.services import Service
 
 LEARNED = 20_000
@@ -93,8 +94,15 @@ def test_workers_killed_and_added_count_every_event_once(job: KafkaRun, taobao: 
     assert {number: without_repeats(values) for number, values in published.items()} == {
         number: alone.intents[number] for number in published
     }
-    keys = batch.keys
-    assert job.states(keys) == alone.states(job.settings, keys)
+    states = job.states(batch.keys)
+    assert states == alone.states(job.settings, batch.keys)
+    logs = naive_logs(batch)
+    assert {name: plain(decode_states([name], [blob])) for name, blob in states.items()} == {
+        name: log.entries for name, log in logs.items()
+    }
+    ids = {orjson.loads(value)["event_id"] for value in batch.values}
+    refused = job.count(job.settings.dead_letter, 1)  # too late to tell from a duplicate
+    assert sum(entry.count for log in logs.values() for entry in log.entries) == len(ids) - refused
 
 
 def event(number: int, customer: str, **fields: object) -> bytes:
