@@ -1,6 +1,7 @@
 """Fixtures that give tests real services: asking for one marks the test `kafka` or `redis`."""
 
 import os
+import signal
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +20,10 @@ settings.register_profile("steady", deadline=None)  # a busy machine is no failu
 settings.load_profile("steady")
 
 _SERVICES = {"kafka": "kafka", "own_kafka": "kafka", "redis_server": "redis", "own_redis": "redis"}
+
+
+# A shell ignores Ctrl-C for what it runs in the background, and children would inherit that: tests that send it need it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class TopicFactory(Protocol):
