@@ -22,7 +22,7 @@ settings.load_profile("steady")
 _SERVICES = {"kafka": "kafka", "own_kafka": "kafka", "redis_server": "redis", "own_redis": "redis"}
 
 
-# A shell ignores Ctrl-C for what it runs in the background, and children would inherit that: tests that send it need it.
+# A shell ignores Ctrl-C for what it runs in the background, and children would inherit that; some tests send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
