@@ -7,7 +7,8 @@
    customer and subject in (t, t + horizon]?), scored, then learned, in order of time.
 
 A snapshot holds `next`, the offset to read next, and what was read before `oldest`, the oldest offset with a question
-still open: a restart reads [oldest, next) again to have those questions as they were, and learns from `next` on.
+still open or an outcome still remembered: a restart reads [oldest, next) again to have those as they were, and learns
+from `next` on.
 """
 
 from collections import defaultdict, deque
@@ -113,7 +114,7 @@ class Trainer:
         self.reading = self._base_reading.copy()
         self._questions: dict[Source, list[Question]] = defaultdict(list)
         self._outcomes: dict[Source, dict[tuple[int, int], list[int]]] = defaultdict(dict)
-        self._recent_outcomes: dict[Source, deque[tuple[int, int, int]]] = defaultdict(deque)
+        self._recent_outcomes: dict[Source, deque[tuple[int, int, int, int]]] = defaultdict(deque)
         self._updates: deque[tuple[int, _Update | Reading]] = deque()
         self._due: deque[tuple[Question, Source]] = deque()
         self._number = 0
@@ -195,7 +196,7 @@ class Trainer:
         others = recent.tolist()
         self._update(offset, lambda tables: tables.count_outcome(subject, others))
         self._outcomes[source].setdefault((customer, subject), []).append(time)
-        self._recent_outcomes[source].append((time, customer, subject))
+        self._recent_outcomes[source].append((time, customer, subject, offset))
 
     def _update(self, offset: int, update: _Update) -> None:
         update(self.tables)
@@ -239,11 +240,11 @@ class Trainer:
             self._ranks[1, place] += question.weight * label
 
     def _forget_outcomes(self, source: Source) -> None:
-        """Drop outcomes that no open question can ask for."""
+        """Drop outcomes that only questions could ask for which come after they are due."""
         recent, outcomes = self._recent_outcomes[source], self._outcomes[source]
-        before = self.reading.watermarks.get(source, -1) - self.horizon_ms
+        before = self.reading.passed(source) - self.horizon_ms
         while recent and recent[0][0] < before:
-            time, customer, subject = recent.popleft()
+            time, customer, subject, _ = recent.popleft()
             times = outcomes[customer, subject]
             times.remove(time)
             if not times:
@@ -258,6 +259,7 @@ class Trainer:
             raise ValueError("only a durable trainer remembers what a checkpoint needs")
         self.resolve()
         open_ = [question.offset for questions in self._questions.values() for question in questions]
+        open_ += [recent[0][3] for recent in self._recent_outcomes.values() if recent]  # late questions ask for them
         oldest = min(open_, default=self.reading.next)
         while self._updates and self._updates[0][0] < oldest:
             _, update = self._updates.popleft()

@@ -39,20 +39,21 @@ class DeadLetters:
             key, value = records.keys[at], records.values[at]
             letters.append(dead_letter(self.topic, records.topic, records.partition, offset, reason, key, value))
         if letters:
-            self._count(len(letters))
+            self._count(len(letters), reason)
         return letters
 
     def published(self, partition: int, offsets: Iterable[int]) -> None:
         """Note that the dead letters of these offsets are in the topic."""
         self._made.setdefault(partition, set()).update(offsets)
 
-    def _count(self, letters: int) -> None:
+    def _count(self, letters: int, reason: str) -> None:
         now = time.monotonic()
         self._recent.append((now, letters))
         while self._recent[0][0] < now - MINUTE_S:
             self._recent.popleft()
         if (total := sum(count for _, count in self._recent)) > self.per_minute:
             raise TooManyDeadLetters(
-                f"{total} records were refused within a minute, more than {self.per_minute}: look at the topic "
-                f"{self.topic} for the reasons, then start again (setting dead_letters_per_minute)"
+                f"{total} records were refused within a minute, more than {self.per_minute}: the last for "
+                f"{reason!r}; more in the topic {self.topic}. Mend the input, then start again "
+                "(setting dead_letters_per_minute)"
             )

@@ -86,7 +86,10 @@ def make_trainer(settings: Settings) -> ChunkApp:
     store = ModelStore(settings.model_store)
 
     async def positions(partitions: frozenset[TP]) -> dict[TP, int]:
-        training.trainer = await asyncio.to_thread(resume, store, settings.horizon_s * 1000)
+        try:
+            training.trainer = await asyncio.to_thread(resume, store, settings.horizon_s * 1000)
+        except OSError as error:
+            _log.error("the model store cannot be read, going on with what is in memory: %s", error)
         return {tp: training.trainer.position for tp in partitions if tp.partition == 0}
 
     app = chunk_app(f"{settings.group}.train", broker=settings.broker, start_positions=positions)

@@ -1,0 +1,214 @@
+"""A worker without Kafka: in place of its app a stand-in with a log and a list, which can refuse; the rest is real."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+import numpy as np
+import orjson
+from faust.types import TP
+
+from features.memory_store import MemoryStore
+from features.store import Answer, Commit, Cursor, PartitionKey
+from intents.catalog import Catalogue
+from intents.detect import Setup
+from intents.model import Model
+from sinks.records import Record, unpack_outbox
+from streams.dead_letters import DeadLetters
+from streams.engine import Engine
+from streams.transport import ChunkApp, RecordChunk
+from streams.wire import Decoder
+from streams.worker import Worker
+from tests.intents.replaying import Pair
+from tests.intents.steered import LATENESS, STEERED, steered_model
+
+LANE: Final = TP("clickstream", 0)
+KEY: Final = PartitionKey("default", "clickstream", 0)
+DEAD: Final = "dead"
+"""Where dead letters go."""
+
+
+@dataclass
+class Clock:
+    """A monotonic clock that the test sets; put in place of a module's `time`."""
+
+    now: float = 5_000.0
+
+    def monotonic(self) -> float:
+        """Seconds."""
+        return self.now
+
+
+@dataclass
+class StandIn:
+    """What a worker or trainer sees of Kafka: one partition's log, and what was asked of the app."""
+
+    records: Sequence[tuple[bytes | None, bytes | None]]
+    lane: TP = LANE
+    assigned: frozenset[TP] = frozenset({LANE})
+    published: list[Record] = field(default_factory=list)
+    refuse: Callable[[Record], Exception | None] = lambda _: None
+    owner: bool = True
+    at_end: bool = True
+    sought: int = 0
+    current: int = 1
+    rewinds: list[int] = field(default_factory=list)
+    commits: list[int] = field(default_factory=list)
+
+    @property
+    def app(self) -> ChunkApp:
+        """The stand-in, as what it stands in for."""
+        return cast(ChunkApp, self)
+
+    def generation(self, topic: str, partition: int) -> int | None:
+        """Of the last seek."""
+        return self.current if (topic, partition) == self.lane else None
+
+    async def publish(self, records: Sequence[Record], timeout_s: float = 30.0) -> None:
+        """Keep what is published, up to the first record that is refused."""
+        for record in records:
+            if (error := self.refuse(record)) is not None:
+                raise error
+            self.published.append(record)
+
+    async def rewind(self, topic: str, partition: int, offset: int) -> None:
+        """Seek, in a new generation."""
+        assert (topic, partition) == self.lane
+        self.rewinds.append(offset)
+        self.seek(offset)
+
+    def seek(self, offset: int) -> None:
+        """What Kafka hands out next begins at `offset`."""
+        self.sought, self.current = offset, self.current + 1
+
+    async def commit_offset(self, topic: str, partition: int, offset: int) -> bool:
+        """Whether this is the owner."""
+        self.commits.append(offset)
+        return self.owner
+
+    async def read_to_end(self, topic: str, partition: int, position: int) -> bool:
+        """Whether there is no more, as the test has it."""
+        return self.at_end
+
+    def chunk(self, start: int = 0, end: int | None = None) -> RecordChunk:
+        """The records [start, end) as a chunk of the current generation."""
+        end = len(self.records) if end is None else end
+        keys, values = [list(column) for column in zip(*self.records[start:end], strict=True)] or [[], []]
+        offsets, stamps = np.arange(start, end), np.full(end - start, -1)
+        return RecordChunk(*self.lane, self.current, start, end, keys, values, offsets, stamps)
+
+    async def deliver(self, work: Callable[[RecordChunk], Awaitable[None]], size: int = 1_000) -> None:
+        """Hand out chunks of `size` from where it was sought until the end, honouring seeks."""
+        for _ in range(1_000):
+            if self.sought >= len(self.records):
+                return
+            chunk = self.chunk(self.sought, min(self.sought + size, len(self.records)))
+            await work(chunk)
+            if chunk.generation == self.current:
+                self.sought = chunk.end
+        raise AssertionError("there is no end of it")
+
+    def of(self, topic: str) -> list[Record]:
+        """What was published to a topic."""
+        return [record for record in self.published if record.topic == topic]
+
+    def said(self) -> list[tuple[str, str, str]]:
+        """(status, customer, intent) of the intents published; one said again, which must be with the same words, once.
+
+        As every consumer takes them: a claim publishes again what its predecessor may not have.
+        """
+        told: dict[bytes, bytes] = {}
+        for record in self.of("intents"):
+            assert told.setdefault(dict(record.headers)["ce_id"], record.value) == record.value
+        events = map(orjson.loads, told.values())
+        return [(it["status"], it["customer_id"], it["intent"]) for it in events]
+
+    def dead(self) -> list[tuple[int, str]]:
+        """(offset, reason) of the dead letters published."""
+        headers = [dict(record.headers) for record in self.of(DEAD)]
+        return [(int(it["offset"]), it["reason"].decode()) for it in headers]
+
+
+class TroubledStore(MemoryStore):
+    """A memory store that goes wrong when the test wants it to.
+
+    `before` and `after` a commit, and at `claims`: what to raise, or to await, one a call. `poison`: a customer whose
+    state cannot be read.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before: deque[Exception | Callable[[], Awaitable[object]]] = deque()
+        self.after: deque[Exception] = deque()
+        self.claims: deque[Exception] = deque()
+        self.poison = ""
+        self.taken: list[Commit] = []
+
+    async def claim(self, key: PartitionKey, token: str) -> Any:
+        """Claim, if nothing is in the way."""
+        if self.claims:
+            raise self.claims.popleft()
+        return await super().claim(key, token)
+
+    async def read(self, key: PartitionKey, cursor: Cursor, customers: Sequence[str]) -> list[bytes | None]:
+        """States, unless one breaks."""
+        if self.poison in customers:
+            raise ZeroDivisionError(self.poison)
+        return await super().read(key, cursor, customers)
+
+    async def commit(self, key: PartitionKey, commit: Commit) -> Answer:
+        """Commit, with trouble before or after."""
+        if self.before:
+            trouble = self.before.popleft()
+            if isinstance(trouble, Exception):
+                raise trouble
+            await trouble()
+        answer = await super().commit(key, commit)
+        self.taken.append(commit)
+        if self.after:
+            raise self.after.popleft()
+        return answer
+
+    def outbox(self) -> list[Record]:
+        """What the last commit wants published."""
+        return unpack_outbox(self._partitions[KEY].outbox)
+
+    def states(self) -> dict[str, bytes]:
+        """All states of the partition."""
+        return dict(self._partitions[KEY].states)
+
+    def at(self) -> Cursor:
+        """Where the partition stands."""
+        return asyncio.run(self.cursor(KEY))
+
+
+def worker(
+    app: StandIn,
+    store: MemoryStore,
+    *,
+    model: Model | None = None,
+    limit: int = 1_000,
+    idle_s: float = 0.0,
+    most: int = 1_000,
+) -> Worker:
+    """A worker as its process begins: nothing is claimed yet."""
+    catalogue = Catalogue()
+    setup = Setup(STEERED, catalogue, catalogue.names)
+    engine = Engine(store, setup, model or steered_model(), LATENESS, max_customers=most)
+    return Worker(app.app, engine, Decoder(catalogue), DeadLetters(DEAD, limit), idle_s)
+
+
+def run(app: StandIn, store: MemoryStore, size: int = 1_000, **options: Any) -> Worker:
+    """A new worker that works all there is in chunks of `size`."""
+    made = worker(app, store, **options)
+    asyncio.run(app.deliver(made.work, size))
+    return made
+
+
+def clean(records: Sequence[Pair]) -> tuple[list[tuple[str, str, str]], dict[str, bytes]]:
+    """What an undisturbed worker says, and the states that it leaves."""
+    app, store = StandIn(records), TroubledStore()
+    run(app, store)
+    return app.said(), store.states()
