@@ -106,11 +106,11 @@ class Trainer:
         self.names = dict(model.names)
         self.positives, self.negatives = model.positives, model.negatives
         self.progress = Progress()
-        self._ranks = model.tables.ranks.copy()
         self._resolved = checkpoint.reading.copy() if checkpoint else Reading()
         self._base = checkpoint.base.copy() if checkpoint else Tables()
         self._base_reading = checkpoint.base_reading.copy() if checkpoint else Reading()
         self.tables = self._base.copy()
+        self.tables.ranks = model.tables.ranks.copy()  # counted when learned, so never read again
         self.reading = self._base_reading.copy()
         self._questions: dict[Source, list[Question]] = defaultdict(list)
         self._outcomes: dict[Source, dict[tuple[int, int], list[int]]] = defaultdict(dict)
@@ -235,9 +235,7 @@ class Trainer:
             self.pipeline.learn_one(vector, label, question.weight)
             self.positives += label
             self.negatives += not label
-            place = min(question.ranks[n], self._ranks.shape[1] - 1)
-            self._ranks[0, place] += question.weight
-            self._ranks[1, place] += question.weight * label
+            self.tables.count_rank(question.ranks[n], label, question.weight)
 
     def _forget_outcomes(self, source: Source) -> None:
         """Drop outcomes that only questions could ask for which come after they are due."""
@@ -271,12 +269,10 @@ class Trainer:
 
     def model(self) -> Model:
         """The model now, frozen; its version is the offset up to which it has read."""
-        tables = self.tables.copy()
-        tables.ranks = self._ranks.copy()
         return Model(
             self.bundle,
             self.pipeline.weights(),
-            tables,
+            self.tables.copy(),
             dict(self.names),
             self.positives,
             self.negatives,

@@ -161,7 +161,7 @@ class Decoder:
         columns: list[Sequence[Any]] = list(zip(*map(_row, found), strict=True)) if found else [()] * _COLUMNS
         ids, customers, kinds, times, products, categories, queries, prices, quantities = columns
         time = _milliseconds(times)
-        refused = self._judge(records, place, index, customers, kinds, time, prices)
+        refused = self._judge(records, place, index, customers, kinds, time)
         if refused:
             refusals = sorted(refusals + [Refusal(int(o), r) for o, r in refused.items()], key=lambda r: r.offset)
             keep = ~np.isin(records.offsets[place], list(refused))
@@ -223,9 +223,8 @@ class Decoder:
         customers: Sequence[str],
         kinds: Sequence[str],
         time: I64,
-        prices: Sequence[float | None],
     ) -> dict[int, str]:
-        """Reasons, by offset, to refuse what is well formed: reserved kind, key, time, price."""
+        """Reasons, by offset, to refuse what is well formed: reserved kind, key, time."""
         refused: dict[int, str] = {}
         offsets = records.offsets[place]
         keys = [records.keys[i] for i in place.tolist()] if len(place) != len(records.keys) else list(records.keys)
