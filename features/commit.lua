@@ -3,29 +3,32 @@
 -- Lua does not roll back: every check comes before the first write. All comparisons are of strings, because Lua's
 -- numbers are doubles; the caller sends the next sequence ready made. Binary values pass through as they are.
 --
--- KEYS  meta, deadlines, names, outbox, state keys to set, state keys to erase
--- ARGV  token, sequence, start, next sequence, position, watermark, outbox,
---       number of states set, of deadlines set, of deadlines removed, of names,
---       then states, then score and member of each deadline set, then members removed, then subject and name of each name
--- gives verdict, token, sequence, position, watermark (as found, or as they are after the commit)
+-- KEYS  meta, deadlines, names, forgotten, outbox, state keys to set, state keys to erase
+-- ARGV  token, sequence, start, next sequence, position, watermark, adopt_until, outbox,
+--       number of states set, of deadlines set, of deadlines removed, of names, of tombstones set, of tombstones removed,
+--       then states, then score and member of each deadline set, then members removed, then subject and name of each name,
+--       then customer and time of each tombstone set, then customers whose tombstone is removed
+-- gives verdict, token, sequence, position, watermark, adopt_until (as found, or as they are after the commit)
 
-local META, DEADLINES, NAMES, OUTBOX = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local FIXED_KEYS, FIXED_ARGS = 4, 11
+local META, DEADLINES, NAMES, FORGOTTEN, OUTBOX = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local FIXED_KEYS, FIXED_ARGS = 5, 14
 local BLOCK = 1000 -- arguments of one call: unpack() fails near 8,000
 
 local token, sequence, start = ARGV[1], ARGV[2], ARGV[3]
-local next_sequence, position, watermark, outbox = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
-local states, due, undue, names = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
+local next_sequence, position, watermark, adopt_until, outbox = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local states, due, undue = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
+local names, buried, raised = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
 
--- 1. Checks. Reading meta, deadlines and names fails here, before any write, if something else lives under their keys.
+-- 1. Checks. Reading meta, deadlines, names and forgotten fails here, before any write, if something else lives there.
 
-local meta = redis.call('HMGET', META, 'token', 'sequence', 'position', 'watermark')
+local meta = redis.call('HMGET', META, 'token', 'sequence', 'position', 'watermark', 'adopt_until')
 redis.call('ZCARD', DEADLINES)
 redis.call('HLEN', NAMES)
-local found = { meta[1] or '', meta[2] or '0', meta[3] or '-1', meta[4] or '-1' }
+redis.call('HLEN', FORGOTTEN)
+local found = { meta[1] or '', meta[2] or '0', meta[3] or '-1', meta[4] or '-1', meta[5] or '-1' }
 
 local function answer(verdict)
-  return { verdict, found[1], found[2], found[3], found[4] }
+  return { verdict, found[1], found[2], found[3], found[4], found[5] }
 end
 
 if found[1] ~= token then
@@ -40,7 +43,8 @@ end
 
 -- 2. Writes. The first of them is one that Redis refuses when it is out of memory; after it, it refuses none.
 
-redis.call('HSET', META, 'sequence', next_sequence, 'position', position, 'watermark', watermark)
+redis.call('HSET', META, 'sequence', next_sequence, 'position', position, 'watermark', watermark,
+  'adopt_until', adopt_until)
 redis.call('SET', OUTBOX, outbox)
 
 local function in_blocks(command, key, list, first, last)
@@ -69,6 +73,10 @@ at = at + 2 * due
 in_blocks('ZREM', DEADLINES, ARGV, at + 1, at + undue)
 at = at + undue
 in_blocks('HSET', NAMES, ARGV, at + 1, at + 2 * names)
+at = at + 2 * names
+in_blocks('HSET', FORGOTTEN, ARGV, at + 1, at + 2 * buried)
+at = at + 2 * buried
+in_blocks('HDEL', FORGOTTEN, ARGV, at + 1, at + raised)
 
-found = { token, next_sequence, position, watermark }
+found = { token, next_sequence, position, watermark, adopt_until }
 return answer('ok')

@@ -2,7 +2,7 @@
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from features.store import Answer, Claimed, Commit, Cursor, NotOwner, PartitionKey, Verdict
@@ -65,6 +65,8 @@ class _Partition:
     states: dict[str, bytes] = field(default_factory=dict)
     deadlines: Deadlines = field(default_factory=Deadlines)
     names: dict[bytes, str] = field(default_factory=dict)
+    forgotten: dict[bytes, int] = field(default_factory=dict)
+    partitions: int = 0
     outbox: bytes = b""
 
 
@@ -74,14 +76,15 @@ class MemoryStore:
     def __init__(self) -> None:
         self._partitions: dict[PartitionKey, _Partition] = {}
 
-    async def claim(self, key: PartitionKey, token: str) -> Claimed:
+    async def claim(self, key: PartitionKey, token: str, partitions: int = 0) -> Claimed:
         """Write `token` and return what is there."""
         if not token:
             raise ValueError("a claim needs a token")
         partition = self._partitions.setdefault(key, _Partition())
-        at = partition.cursor
-        partition.cursor = Cursor(token, at.sequence, at.position, at.watermark_ms)
-        return Claimed(partition.cursor, partition.outbox, dict(partition.names))
+        partition.cursor = replace(partition.cursor, token=token)
+        partition.partitions = partition.partitions or partitions
+        found = partition.outbox, dict(partition.names), dict(partition.forgotten), partition.partitions
+        return Claimed(partition.cursor, *found)
 
     async def due(self, key: PartitionKey, before_ms: int, limit: int) -> list[tuple[str, int]]:
         """Due customers, in order."""
@@ -145,5 +148,11 @@ def _apply(partition: _Partition, commit: Commit) -> None:
     for customer in gone:
         partition.deadlines.remove(customer)
     partition.names.update(commit.names)
+    buried, raised = commit.tombstone_changes()
+    partition.forgotten.update(buried)
+    for hashed in raised:
+        partition.forgotten.pop(hashed, None)
     partition.outbox = commit.outbox
-    partition.cursor = Cursor(commit.token, commit.sequence + 1, commit.position, commit.watermark_ms)
+    partition.cursor = Cursor(
+        commit.token, commit.sequence + 1, commit.position, commit.watermark_ms, commit.adopt_until
+    )

@@ -2,9 +2,10 @@
 
 Keys, each behind `PartitionKey.prefix`; none expires:
 
-    meta         hash        token, sequence, position, watermark (decimal strings)
+    meta         hash        token, sequence, position, watermark, adopt_until, partitions (decimal strings)
     deadlines    sorted set  customer id, by earliest deadline (UTC ms)
     names        hash        8-byte subject -> name
+    forgotten    hash        keyed hash of a customer -> event time up to which they are forgotten (UTC ms)
     outbox       string      what the last commit has to publish
     s:CUSTOMER   string      a customer's state
 """
@@ -18,7 +19,7 @@ from typing import Final, Literal, cast
 from features.redis_link import RedisLink
 from features.store import Answer, Claimed, Commit, Cursor, NotOwner, PartitionKey, Verdict
 
-META_FIELDS: Final = ["token", "sequence", "position", "watermark"]
+META_FIELDS: Final = ["token", "sequence", "position", "watermark", "adopt_until"]
 PAGE_KEYS: Final = 1000
 """Keys looked at in one call when a whole partition is measured."""
 
@@ -77,21 +78,27 @@ class RedisStore:
         """
         return cls(RedisLink(url, timeout_s=timeout_s, protocol=protocol))
 
-    async def claim(self, key: PartitionKey, token: str) -> Claimed:
-        """Write `token` and return cursor, outbox and names, in one transaction."""
+    async def claim(self, key: PartitionKey, token: str, partitions: int = 0) -> Claimed:
+        """Write `token` and return cursor, outbox, names and tombstones, in one transaction."""
         if not token:
             raise ValueError("a claim needs a token")
 
         def question() -> Awaitable[list[object]]:
             pipe = self._redis.pipeline(transaction=True)
             pipe.hset(f"{key.prefix}meta", "token", token)
-            pipe.hmget(f"{key.prefix}meta", META_FIELDS)
+            if partitions:
+                pipe.hsetnx(f"{key.prefix}meta", "partitions", str(partitions))
+            pipe.hmget(f"{key.prefix}meta", [*META_FIELDS, "partitions"])
             pipe.get(f"{key.prefix}outbox")
             pipe.hgetall(f"{key.prefix}names")
+            pipe.hgetall(f"{key.prefix}forgotten")
             return pipe.execute()
 
-        (_, meta, outbox, names), _ = await self._link.ask(question)
-        return Claimed(_cursor(meta), cast(bytes | None, outbox) or b"", _names(names))
+        answers, _ = await self._link.ask(question)
+        *meta, kept = cast(list[bytes | None], answers[-4])
+        outbox, times = cast(bytes | None, answers[-3]), cast(dict[bytes, bytes], answers[-1])
+        forgotten = {customer: int(time) for customer, time in times.items()}
+        return Claimed(_cursor(meta), outbox or b"", _names(answers[-2]), forgotten, int(kept or 0))
 
     async def due(self, key: PartitionKey, before_ms: int, limit: int) -> list[tuple[str, int]]:
         """Due customers; Redis keeps equal scores in order of the members' bytes."""
@@ -196,13 +203,14 @@ def _state_keys(key: PartitionKey, customers: Sequence[str]) -> list[str]:
 
 
 def _cursor(meta: object) -> Cursor:
-    """A cursor from the four fields of meta, each absent until it is first written."""
-    token, sequence, position, watermark = cast(Sequence[bytes | None], meta)
+    """A cursor from the fields of meta, each absent until it is first written."""
+    token, sequence, position, watermark, adopt_until = cast(Sequence[bytes | None], meta)
     return Cursor(
         token=(token or b"").decode(),
         sequence=int(sequence or 0),
         position=_or_minus_one(position),
         watermark_ms=_or_minus_one(watermark),
+        adopt_until=_or_minus_one(adopt_until),
     )
 
 
@@ -219,15 +227,19 @@ def _script_input(key: PartitionKey, commit: Commit) -> tuple[list[str], list[st
     kept = {customer: state for customer, state in commit.states.items() if state is not None}
     erased = [customer for customer, state in commit.states.items() if state is None]
     due, undue = commit.deadline_changes()
-    keys = [f"{key.prefix}{name}" for name in ("meta", "deadlines", "names", "outbox")]
+    buried, raised = commit.tombstone_changes()
+    keys = [f"{key.prefix}{name}" for name in ("meta", "deadlines", "names", "forgotten", "outbox")]
     keys += _state_keys(key, list(kept)) + _state_keys(key, erased)
     arguments: list[str | bytes | int] = [commit.token, commit.sequence, commit.start]
-    arguments += [commit.sequence + 1, commit.position, commit.watermark_ms, commit.outbox]
-    arguments += [len(kept), len(due), len(undue), len(commit.names)]
+    arguments += [commit.sequence + 1, commit.position, commit.watermark_ms, commit.adopt_until, commit.outbox]
+    arguments += [len(kept), len(due), len(undue), len(commit.names), len(buried), len(raised)]
     arguments += kept.values()
     for customer, deadline in due.items():
         arguments += (deadline, customer)
     arguments += undue
     for subject, name in commit.names.items():
         arguments += (subject, name)
+    for customer_hash, time in buried.items():
+        arguments += (customer_hash, time)
+    arguments += raised
     return keys, arguments

@@ -43,13 +43,15 @@ class Cursor:
     """How far a partition has come: what reads are bound to and what a commit must find unchanged.
 
     `token` names the claim that may write, `sequence` counts commits, `position` is the next source offset to read
-    (-1 before the first commit), `watermark_ms` is event time (UTC; -1 before the first commit).
+    (-1 before the first commit), `watermark_ms` is event time (UTC; -1 before the first commit). While states are
+    rebuilt, `adopt_until` is the source offset before which intents were published already, else -1.
     """
 
     token: str
     sequence: int
     position: int
     watermark_ms: int
+    adopt_until: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +60,12 @@ class Commit:
 
     `token`, `sequence` and `start` must equal the store's cursor (`start` against `position`, except that a store that
     has never committed, position -1, accepts any start); afterwards the cursor is (token, sequence + 1, position,
-    watermark_ms).
+    watermark_ms, adopt_until).
 
     A state of None erases the customer, and their deadline unless `deadlines` says otherwise; a deadline of None
-    removes it. `names` maps 8-byte subjects to names; a subject named again gets the new name. `outbox` replaces the
-    last one.
+    removes it. `names` maps 8-byte subjects to names; a subject named again gets the new name. `forgotten` maps keyed
+    hashes of customers to the event time up to which they are forgotten (UTC ms; None: no longer). `outbox` replaces
+    the last one.
 
     What a store could only refuse half-way is refused here (ValueError): an empty token, a subject that is not 8 bytes,
     a deadline beyond 2**53 ms.
@@ -77,6 +80,8 @@ class Commit:
     deadlines: Mapping[str, int | None] = field(default_factory=dict)
     names: Mapping[bytes, str] = field(default_factory=dict)
     outbox: bytes = b""
+    adopt_until: int = -1
+    forgotten: Mapping[bytes, int | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.token:
@@ -94,6 +99,11 @@ class Commit:
             customer for customer, state in self.states.items() if state is None and customer not in self.deadlines
         ]
         return kept, gone
+
+    def tombstone_changes(self) -> tuple[dict[bytes, int], list[bytes]]:
+        """Tombstones to set, and customers whose tombstone goes."""
+        kept = {customer: time for customer, time in self.forgotten.items() if time is not None}
+        return kept, [customer for customer, time in self.forgotten.items() if time is None]
 
 
 class Verdict(StrEnum):
@@ -115,11 +125,17 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A claimed partition: its cursor (with the new token), the last commit's outbox, and its subjects' names."""
+    """A claimed partition.
+
+    Its cursor (with the new token), the last commit's outbox, its subjects' names, the tombstones of forgotten
+    customers, and how many partitions the topic had at the first claim that said so (0: none did).
+    """
 
     cursor: Cursor
     outbox: bytes
     names: dict[bytes, str]
+    forgotten: dict[bytes, int] = field(default_factory=dict)
+    partitions: int = 0
 
 
 class NotOwner(Exception):
@@ -133,8 +149,11 @@ class StoreUnavailable(Exception):
 class Store(Protocol):
     """Customers' states by partition; memory and Redis keep the same contract."""
 
-    async def claim(self, key: PartitionKey, token: str) -> Claimed:
-        """Write `token` (not empty: ValueError) into the partition and return what is there; the last claim wins."""
+    async def claim(self, key: PartitionKey, token: str, partitions: int = 0) -> Claimed:
+        """Write `token` (not empty: ValueError) into the partition and return what is there; the last claim wins.
+
+        `partitions`, if more than 0, is kept from the first claim that says it.
+        """
 
     async def due(self, key: PartitionKey, before_ms: int, limit: int) -> list[tuple[str, int]]:
         """The first `limit` customers whose earliest deadline is less than `before_ms` (UTC ms), with that deadline.

@@ -24,9 +24,9 @@ class Driven:
         """The call's result, on this store's loop."""
         return self.loop.run(call)
 
-    def claim(self, token: str = "mine", key: PartitionKey = KEY) -> Claimed:
+    def claim(self, token: str = "mine", key: PartitionKey = KEY, partitions: int = 0) -> Claimed:
         """Claim a partition."""
-        return self.run(self.store.claim(key, token))
+        return self.run(self.store.claim(key, token, partitions))
 
     def commit(self, commit: Commit, key: PartitionKey = KEY) -> Answer:
         """Commit to a partition."""

@@ -52,6 +52,14 @@ class StoreContract:
         assert found == Claimed(Cursor("theirs", 1, 20, 1_000), b"\x00publish\xff", {SHIRTS: "Hemden", SHOES: "Schuhe"})
         assert store.peek("anna") == [b"1"]
 
+    def test_keeps_the_count_of_partitions(self, store: Driven) -> None:
+        """The first claim that says how many partitions the topic has is remembered, whatever later ones say."""
+        assert store.claim().partitions == 0
+        assert store.claim(partitions=8).partitions == 8
+        store.done(first())
+        assert store.claim("theirs", partitions=12).partitions == 8
+        assert store.claim("theirs").partitions == 8
+
     def test_without_a_token(self, store: Driven) -> None:
         """An empty token is refused: it would equal that of a partition nobody claimed."""
         before = store.dump()
@@ -69,6 +77,22 @@ class StoreContract:
             assert store.claim(key=other) == Claimed(Cursor("mine", 0, -1, -1), b"", {})
 
     # Verdicts, and what a commit writes
+
+    def test_tombstones(self, store: Driven) -> None:
+        """Forgotten customers are kept by hash with their time, set anew and taken out by the commit that says so."""
+        store.claim()
+        cursor = store.done(first(forgotten={SHIRTS: 5, SHOES: 6}))
+        assert store.claim().forgotten == {SHIRTS: 5, SHOES: 6}
+        refused(store, replace(first(forgotten={SHIRTS: 9}), sequence=7), Verdict.GAP)
+        store.done(after(cursor, forgotten={SHIRTS: None, SHOES: 7}))
+        assert store.claim().forgotten == {SHOES: 7}
+
+    def test_how_far_intents_are_adopted(self, store: Driven) -> None:
+        """A commit says up to which offset intents are adopted, and the next one may end that."""
+        store.claim()
+        cursor = store.done(first(adopt_until=90))
+        assert cursor.adopt_until == store.cursor().adopt_until == store.claim().cursor.adopt_until == 90
+        assert store.done(after(cursor)).adopt_until == -1
 
     def test_ok(self, store: Driven) -> None:
         """A commit that continues the last one is applied whole and moves the cursor."""

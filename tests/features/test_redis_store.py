@@ -16,7 +16,7 @@ from streams.embedded import redis_answers
 from streams.embedded import redis_server as redis_program
 from tests.conftest import missing
 from tests.features.driven_store import KEY, Driven, after, first
-from tests.features.store_contract import ODD_IDS, SHOES, StoreContract
+from tests.features.store_contract import ODD_IDS, SHIRTS, SHOES, StoreContract
 from tests.services import Service
 
 PREFIX = b"mi:{test:clickstream:0}:v1:"
@@ -60,18 +60,19 @@ class TestRedisStoreResp3(StoreContract):
 
 
 def test_layout(store: Driven, raw: redis.Redis) -> None:
-    """A partition's keys are the five documented kinds, and none of them expires."""
+    """A partition's keys are the six documented kinds, and none of them expires."""
     store.claim()
     at = store.done(
         first(states={"anna": b"1", "ben": b"2"}, deadlines={"anna": 7}, names={SHOES: "Schuhe"}, outbox=b"out")
     )
-    store.done(after(at, states={"ben": None}, outbox=b"next"))
-    meta = {b"token": b"mine", b"sequence": b"2", b"position": b"30", b"watermark": b"1001"}
+    store.done(after(at, states={"ben": None}, outbox=b"next", forgotten={SHIRTS: 9}))
+    meta = {b"token": b"mine", b"sequence": b"2", b"position": b"30", b"watermark": b"1001", b"adopt_until": b"-1"}
     assert raw.hgetall(PREFIX + b"meta") == meta
     assert raw.zrange(PREFIX + b"deadlines", 0, -1, withscores=True) == [(b"anna", 7.0)]
     assert raw.hgetall(PREFIX + b"names") == {SHOES: b"Schuhe"}
+    assert raw.hgetall(PREFIX + b"forgotten") == {SHIRTS: b"9"}
     assert raw.mget(PREFIX + b"outbox", PREFIX + b"s:anna") == [b"next", b"1"]
-    assert raw.dbsize() == 5
+    assert raw.dbsize() == 6
     assert {raw.ttl(key) for key in raw.scan_iter()} == {-1}
 
 

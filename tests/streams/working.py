@@ -146,11 +146,11 @@ class TroubledStore(MemoryStore):
         self.poison = ""
         self.taken: list[Commit] = []
 
-    async def claim(self, key: PartitionKey, token: str) -> Any:
+    async def claim(self, key: PartitionKey, token: str, partitions: int = 0) -> Any:
         """Claim, if nothing is in the way."""
         if self.claims:
             raise self.claims.popleft()
-        return await super().claim(key, token)
+        return await super().claim(key, token, partitions)
 
     async def read(self, key: PartitionKey, cursor: Cursor, customers: Sequence[str]) -> list[bytes | None]:
         """States, unless one breaks."""
