@@ -18,7 +18,7 @@ from features.events import Batch
 from features.kinds import ASKED, CODE, OUTCOMES
 from features.log import I64, Bool
 from features.pairs import Pairs
-from features.state import States
+from features.state import SLOT, States
 from features.windows import Asks, View
 from intents.candidates import FORESEEN, TOUCHED, Candidates, Declared, choose
 from intents.catalog import Catalogue
@@ -87,14 +87,40 @@ class Detected:
     unslotted: int
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What of a batch was published before, by a worker whose states are lost (`intents/adoption.py`).
+
+    `only_logs`: all of it, so there are no lives here at all, they are taken over later. `answered` (-1: none) is the
+    source offset whose questions are answered. `unasked`: the trainer has read it all, so nothing is scored.
+    """
+
+    only_logs: bool = False
+    answered: int = -1
+    unasked: bool = False
+
+
+NO_PAST: Final = Past()
+
+
 def detect(
-    batch: Batch, states: States, parts: I64, model: Model, setup: Setup, *, bounds: "Sequence[Bound | None]" = ()
+    batch: Batch,
+    states: States,
+    parts: I64,
+    model: Model,
+    setup: Setup,
+    *,
+    bounds: "Sequence[Bound | None]" = (),
+    past: Past = NO_PAST,
 ) -> Detected:
     """Work `batch` into `states` (changed in place; `parts` (n,) is each row's part) and tell what it led to.
 
     `bounds` say, by part, which deadlines fire at the end where more are due than one commit takes (None: all that
     are due).
     """
+    if past.only_logs:
+        states.slots[:] = np.zeros((), dtype=SLOT)
+        states.notes.clear()
     journeys = Journeys(setup.catalogue, model, setup.names)
     life = Life(states, batch, setup.rules, parts, journeys, setup.namespace, model.variant)
 
@@ -108,12 +134,14 @@ def detect(
     for wave in waves(states, batch, clear):
         unverifiable.append(wave.events[wave.unverifiable])
         causes += [None] * (len(life.changes) - len(causes))
-        asked = _score(batch, states, wave, model, setup)
+        asked = None if past.unasked else _score(batch, states, wave, model, setup)
         if asked is not None:
             scored.append(asked)
+        if asked is not None and not past.only_logs:
             confidence = np.rint(asked.p * STEP).astype(np.int64) if model.ready else np.full(len(asked.p), -1)
             ask = np.where(asked.outcome, -1, np.arange(len(asked.event)))
-            life.act(asked.event, ask, asked.candidates, confidence)
+            open_ = asked.outcome | (batch.offset[asked.event] != past.answered)
+            life.act(asked.event[open_], ask[open_], asked.candidates, confidence)
             causes += [asked] * (len(life.changes) - len(causes))
     everyone = np.arange(len(states.customers))
     ending = batch.last_watermark[parts]
@@ -129,7 +157,7 @@ def detect(
         changes=[(life.changes[i], causes[i]) for i in order],
         scored=scored,
         unverifiable=np.sort(np.concatenate(unverifiable)),
-        deadlines=_deadlines(states),
+        deadlines=next_deadlines(states),
         unslotted=life.unslotted,
     )
 
@@ -185,7 +213,7 @@ def _score(batch: Batch, states: States, wave: Wave, model: Model, setup: Setup)
     return Scored(events, outcome, candidates, vectors, columns, p)
 
 
-def _deadlines(states: States) -> I64:
+def next_deadlines(states: States) -> I64:
     """The earliest deadline of each state: an intent's end, or the end of the state; -1 where nothing is left."""
     last = np.maximum(states.memory.newest, states.tombstone)
     ends = np.where(last >= 0, last + STATE_MS, -1)

@@ -13,7 +13,8 @@ import numpy as np
 from features.events import Batch, Chunk
 from features.state import States, decode, encode
 from features.store import Answer, Commit, Cursor, PartitionKey, Store, Verdict
-from intents.detect import Bound, Detected, Setup, detect
+from intents.adoption import Published
+from intents.detect import Bound, Detected, Past, Setup, detect, next_deadlines
 from intents.intent import Intent
 from intents.journeys import Journeys
 from intents.model import Model
@@ -41,18 +42,32 @@ class LostPartition(Exception):
 class Partition:
     """A claimed partition.
 
-    Its key, where it stands, which names the store has, and the records still to be published.
+    Its key, where it stands, which names the store has, and the records still to be published. After a loss of states:
+    `acknowledged` is the offset before which everything was published, examples too; `answered` that of the record
+    whose questions are answered (-1: none).
     """
 
     key: PartitionKey
     cursor: Cursor
     known: set[int]
     outbox: list[Record]
+    acknowledged: int = -1
+    answered: int = -1
 
     @property
     def watermark_ms(self) -> int:
         """Event time up to which no earlier event is expected; -1 before the first commit."""
         return self.cursor.watermark_ms
+
+    @property
+    def rebuilding(self) -> bool:
+        """Whether its records were worked before, and its intents are still to be taken over."""
+        return self.cursor.position < self.cursor.adopt_until
+
+    @property
+    def past(self) -> Past:
+        """What the next piece has behind it."""
+        return Past(self.rebuilding, self.answered, self.cursor.position < self.acknowledged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +141,14 @@ class Engine:
 
         A larger burst of deadlines goes first, in pieces without events.
         """
+        for end in (partition.acknowledged, partition.cursor.adopt_until):
+            if chunk.start < end < chunk.end:
+                size = int(np.searchsorted(chunk.offset, end, "left"))
+                piece, rest = await self.cut(partition, chunk.part(0, size, chunk.start, end))
+                behind = chunk.part(size, len(chunk), end, chunk.end)
+                return piece, behind if rest is None else chunk.part(
+                    len(piece.chunk), len(chunk), rest.start, chunk.end
+                )
         if not len(chunk):
             return Piece(partition, chunk, []), None
         marks = chunk.watermarks(partition.watermark_ms, self.lateness_ms)
@@ -176,7 +199,8 @@ class Engine:
         states = decode(customers, blobs)
         batch = self._batch(pieces)
         bounds = [piece.bound for piece in pieces]
-        detected = detect(batch, states, parts, self.model, self.setup, bounds=bounds)
+        (past,) = {piece.partition.past for piece in pieces}  # several partitions together are never rebuilt
+        detected = detect(batch, states, parts, self.model, self.setup, bounds=bounds, past=past)
         step = self._report(pieces, batch, customers, detected)
         return step, self._commits(step, states, parts)
 
@@ -207,7 +231,7 @@ class Engine:
         ends = np.cumsum(np.bincount(parts, minlength=len(step.pieces))).tolist()
         deadlines = step.detected.deadlines.tolist()
         packer = None
-        if self.with_examples:
+        if self.with_examples and not step.pieces[0].partition.past.unasked:
             asked = Asked.of(step.detected.scored, len(self.setup.bundle.features))
             packer = Packer(step.batch, step.customers, asked, self.setup.bundle.hash, self.hash_key)
         commits, low = [], 0
@@ -232,6 +256,7 @@ class Engine:
                     },
                     names=names,
                     outbox=pack_outbox(step.records[number]),
+                    adopt_until=cursor.adopt_until,
                 )
             )
             low = high
@@ -239,8 +264,41 @@ class Engine:
 
     async def commit(self, piece: Piece, commit: Commit) -> None:
         """Commit one piece; raises LostPartition if the store does not take it."""
-        answer = await self.store.commit(piece.partition.key, commit)
+        await self._apply(piece.partition, commit)
+        piece.partition.known |= {int.from_bytes(subject, "little") for subject in commit.names}
+
+    async def _apply(self, partition: Partition, commit: Commit) -> None:
+        answer = await self.store.commit(partition.key, commit)
         if answer.verdict not in (Verdict.OK, Verdict.ALREADY):
             raise LostPartition(answer)
-        piece.partition.cursor = answer.found
-        piece.partition.known |= {int.from_bytes(subject, "little") for subject in commit.names}
+        partition.cursor = answer.found
+
+    async def rebuild(self, partition: Partition, start: int, adopt_until: int) -> None:
+        """Note that records from `start` on are worked again, and that intents were published before `adopt_until`."""
+        cursor = partition.cursor
+        commit = Commit(cursor.token, cursor.sequence, start, start, cursor.watermark_ms, adopt_until=adopt_until)
+        await self._apply(partition, commit)
+
+    async def adopt(self, partition: Partition, published: Published) -> None:
+        """Take intents over from what was published, some customers a commit; one that is cut short is repeated whole."""
+        customers = published.customers
+        partition.answered = published.last
+        for first in range(0, max(len(customers), 1), self.max_customers):
+            some = customers[first : first + self.max_customers]
+            cursor = partition.cursor
+            states = decode(some, await self.store.read(partition.key, cursor, some))
+            names = published.install(states, self.setup.rules, self.setup.names)
+            deadlines = next_deadlines(states).tolist()
+            last = first + self.max_customers >= len(customers)
+            commit = Commit(
+                cursor.token,
+                cursor.sequence,
+                cursor.position,
+                cursor.position,
+                max(cursor.watermark_ms, published.watermark) if last else cursor.watermark_ms,
+                states=dict(zip(some, encode(states, self.setup.bundle.hash), strict=True)),
+                deadlines={who: at if at >= 0 else None for who, at in zip(some, deadlines, strict=True)},
+                names={as_key(subject): name for subject, name in names.items()},
+                adopt_until=-1 if last else cursor.adopt_until,
+            )
+            await self._apply(partition, commit)

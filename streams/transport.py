@@ -7,8 +7,8 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, cast
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, Final, cast
 
 import faust
 import mode
@@ -21,6 +21,7 @@ from streams.transport_chunks import (
     ChunkConsumer,
     ChunkSchema,
     ChunkStream,
+    ChunkThread,
     ChunkTransport,
     PositionLost,
     RecordChunk,
@@ -28,6 +29,7 @@ from streams.transport_chunks import (
     StartPositions,
 )
 from streams.transport_publish import PUBLISH_TIMEOUT_S, ChunkProducer, PublishAgain
+from streams.transport_read import ReadBack, read_back
 
 __all__ = [
     "ChunkApp",
@@ -64,6 +66,8 @@ _log = logging.getLogger(__name__)
 class ChunkApp(faust.App):
     """A Faust app whose agents get `RecordChunk`s; made by `chunk_app`."""
 
+    bootstrap: str = ""
+
     def _create_directories(self) -> None:
         """Make none: they would be for tables, and in the working directory."""
 
@@ -99,6 +103,34 @@ class ChunkApp(faust.App):
         except (TimeoutError, KafkaError) as error:
             _log.warning("Kafka does not say whether %s/%d has more: %r", topic, partition, error)
             return False
+
+    async def committed(self, topic: str, partition: int) -> int:
+        """The group's committed offset of a partition, -1 if there is none; raises StoreUnavailable."""
+        return cast(int, await self._asked(lambda thread: thread.committed, topic, partition))
+
+    async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """Where a partition begins and ends now; raises StoreUnavailable."""
+        return cast(tuple[int, int], await self._asked(lambda thread: thread.bounds, topic, partition))
+
+    async def offset_at(self, topic: str, partition: int, time_ms: int) -> int:
+        """The first offset with a broker timestamp of at least `time_ms` (UTC), -1 if there is none.
+
+        The beginning where the broker keeps no times. Raises StoreUnavailable.
+        """
+        return cast(int, await self._asked(lambda thread: thread.offset_at, topic, partition, time_ms))
+
+    async def _asked(self, question: Callable[[ChunkThread], Any], topic: str, partition: int, *rest: int) -> object:
+        thread = cast(ChunkConsumer, self.consumer)._thread
+        try:
+            return await asyncio.wait_for(
+                thread.call_thread(question(thread), TP(topic, partition), *rest), REQUEST_TIMEOUT_S
+            )
+        except (TimeoutError, KafkaError) as error:
+            raise StoreUnavailable(f"Kafka does not answer about {topic}/{partition}: {error!r}") from error
+
+    def read_back(self, topic: str, partition: int, *, last: int = 0) -> AsyncIterator[Sequence[ReadBack]]:
+        """The `last` records of a partition (0: all), up to what is its end now; raises StoreUnavailable."""
+        return read_back(self.bootstrap, topic, partition, last=last)
 
     async def publish(self, records: Sequence[Record], timeout_s: float = PUBLISH_TIMEOUT_S) -> None:
         """Publish in order, wait for all acknowledgements; raises PublishAgain, or a KafkaError that no retry mends."""
@@ -157,6 +189,7 @@ def chunk_app(
         Schema=ChunkSchema,
         Stream=ChunkStream,
     )
+    app.bootstrap = broker
     app.transport = ChunkTransport(app, start_positions, max_records)
     for changed, call in ((app.on_partitions_assigned, on_assigned), (app.on_partitions_revoked, on_revoked)):
         if call is not None:

@@ -20,6 +20,7 @@ import aiokafka
 import faust
 import numpy as np
 import numpy.typing as npt
+from aiokafka.errors import UnsupportedVersionError
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, AppT, ConsumerMessage, Message
@@ -89,7 +90,7 @@ def _cut(tp: TP, generation: int, start: int, records: list[Any], size: int) -> 
     return chunks
 
 
-class _ChunkThread(driver.AIOKafkaConsumerThread):
+class ChunkThread(driver.AIOKafkaConsumerThread):
     """The consumer's thread. Seeks and fetches happen nowhere else, so each fetch knows which seek it continues."""
 
     _next: dict[TP, tuple[object, int, int]]
@@ -123,6 +124,25 @@ class _ChunkThread(driver.AIOKafkaConsumerThread):
                 _log.error("%s/%d: records %d to %d are gone", tp.topic, tp.partition, position, begins[tp])
             positions[tp] = position
         return positions
+
+    async def committed(self, tp: TP) -> int:
+        """The group's committed offset, -1 if there is none."""
+        committed = await self._ensure_consumer().committed(driver.ensure_aiokafka_TP(tp))
+        return -1 if committed is None else int(committed)
+
+    async def bounds(self, tp: TP) -> tuple[int, int]:
+        """Where the partition begins and ends now."""
+        consumer = self._ensure_consumer()
+        return (await consumer.beginning_offsets([tp]))[tp], (await consumer.end_offsets([tp]))[tp]
+
+    async def offset_at(self, tp: TP, time_ms: int) -> int:
+        """The first offset with a timestamp of at least `time_ms`, -1 for none; where there are no times, the first."""
+        consumer = self._ensure_consumer()
+        try:
+            found = (await consumer.offsets_for_times({tp: time_ms}))[tp]
+        except UnsupportedVersionError:
+            return (await self.bounds(tp))[0]
+        return -1 if found is None else int(found.offset)
 
     async def seek_to(self, positions: Mapping[TP, int], generation: int) -> None:
         """Seek those partitions that are still assigned; what is fetched of them from now on is of this generation."""
@@ -178,7 +198,7 @@ class _NoReadOffsets(dict[TP, int | None]):
 class ChunkConsumer(driver.Consumer):
     """The aiokafka driver's consumer, of chunks: starts where it is told, commits what the agent has finished."""
 
-    _thread: _ChunkThread
+    _thread: ChunkThread
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -188,8 +208,8 @@ class ChunkConsumer(driver.Consumer):
         self._seeks = count(1)
         self._seeking = asyncio.Lock()
 
-    def _new_consumer_thread(self) -> _ChunkThread:
-        return _ChunkThread(self, loop=self.loop, beacon=self.beacon)
+    def _new_consumer_thread(self) -> ChunkThread:
+        return ChunkThread(self, loop=self.loop, beacon=self.beacon)
 
     def _to_message(self, tp: TP, record: RecordChunk) -> ConsumerMessage:
         return ConsumerMessage(

@@ -31,7 +31,9 @@ from sinks.records import Record
 from streams.dead_letters import DeadLetters, TooManyDeadLetters
 from streams.engine import Engine, LostPartition, Partition, Piece
 from streams.models import ModelWatch, load_model
+from streams.recovery import Recovery
 from streams.settings import Settings
+from streams.topics import REBUILD_DAYS
 from streams.transport import ChunkApp, PublishAgain, RecordChunk, chunk_app, run_worker
 from streams.wire import Decoder, Records
 
@@ -78,6 +80,7 @@ class Worker:
     engine: Engine
     decoder: Decoder
     dead_letters: DeadLetters
+    recovery: Recovery
     idle_s: float
     held: dict[int, Held] = field(default_factory=dict)
     _busy: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -85,11 +88,16 @@ class Worker:
     async def work(self, chunk: RecordChunk) -> None:
         """Work one chunk to its end: committed and published, or the partition given up."""
         async with self._busy:
-            held = await self._claimed(chunk.topic, chunk.partition, chunk.generation)
+            try:
+                held = await self._claimed(chunk.topic, chunk.partition, chunk.generation)
+            except _LOST as lost:
+                await self._lost(chunk, self._key(chunk.topic, chunk.partition), chunk.start, lost)
+                return
             position = held.partition.cursor.position
             if position not in (-1, chunk.start):
                 _log.info("%s/%d continues at %d, not %d", chunk.topic, chunk.partition, position, chunk.start)
                 await self.app.rewind(chunk.topic, chunk.partition, position)
+                held.generation = self.app.generation(chunk.topic, chunk.partition) or held.generation
                 return
             records = Records(
                 chunk.topic,
@@ -104,29 +112,34 @@ class Worker:
             try:
                 await self._careful(held.partition, records)
             except _LOST as lost:
-                await self._lost(chunk, held.partition, lost)
+                at = max(held.partition.cursor.position, chunk.start)
+                await self._lost(chunk, held.partition.key, at, lost)
             held.quiet_since = time.monotonic()
 
     async def _claimed(self, topic: str, partition: int, generation: int) -> Held:
         """A partition, claimed once an assignment; what its last owner may not have published, is."""
         held = self.held.get(partition)
         if held is None or held.generation != generation:
-            key = PartitionKey(self.engine.setup.namespace, topic, partition)
+            key = self._key(topic, partition)
             found = await lasting(lambda: self.engine.claim(key, secrets.token_hex(16)))
             await self._publish(found.outbox)
+            await lasting(lambda: self.recovery.settle(found))
+            await lasting(lambda: self.recovery.take_over(found))
             held = self.held[partition] = Held(found, generation, time.monotonic())
             _log.info("claimed %s/%d, next is %d", topic, partition, found.cursor.position)
         return held
 
-    async def _lost(self, chunk: RecordChunk, partition: Partition, lost: Exception) -> None:
+    def _key(self, topic: str, partition: int) -> PartitionKey:
+        return PartitionKey(self.engine.setup.namespace, topic, partition)
+
+    async def _lost(self, chunk: RecordChunk, key: PartitionKey, position: int, lost: Exception) -> None:
         """Ask Kafka who owns the partition; if it is still us, go on from Redis' position with a claim of our own."""
         self.held.pop(chunk.partition, None)
-        position = max(partition.cursor.position, chunk.start)
         tp = TP(chunk.topic, chunk.partition)
         ours = tp in self.app.assigned and await self.app.commit_offset(chunk.topic, chunk.partition, position)
         _log.warning("%s/%d: %s; by Kafka it is %s", *tp, lost, "still ours" if ours else "another's")
         if ours:
-            found = await lasting(lambda: self.engine.store.cursor(partition.key))
+            found = await lasting(lambda: self.engine.store.cursor(key))
             await self.app.rewind(*tp, found.position if found.position >= 0 else chunk.start)
 
     async def _careful(self, partition: Partition, records: Records) -> None:
@@ -152,15 +165,16 @@ class Worker:
 
     async def _pass_over(self, partition: Partition, records: Records, bug: str) -> None:
         """Dead-letter the one record that detect cannot work, and go on behind it."""
-        await self._divert(records, [(offset, bug) for offset in records.offsets.tolist()])
+        await self._divert(partition, records, [(offset, bug) for offset in records.offsets.tolist()])
         nothing = Chunk.empty(records.topic, records.partition, records.start, records.end)
         await self._piece(Piece(partition, nothing, []))
 
     async def _work(self, partition: Partition, records: Records) -> None:
         chunk, refusals = self.decoder.decode(records)
-        await self._divert(records, [(refusal.offset, refusal.reason) for refusal in refusals])
+        await self._divert(partition, records, [(refusal.offset, refusal.reason) for refusal in refusals])
         rest = chunk
         while True:
+            await lasting(lambda: self.recovery.take_over(partition))
             piece, more = await lasting(lambda: self.engine.cut(partition, rest))  # noqa: B023  # called at once
             await self._piece(piece, records)
             if more is None:
@@ -171,14 +185,16 @@ class Worker:
         """Detect, commit, publish: one piece of one partition."""
         step, (commit,) = await lasting(lambda: self.engine.step([piece]))
         if records is not None:
-            await self._divert(records, [(offset, "unverifiable_late") for offset in step.unverifiable(0)])
+            late = [(offset, "unverifiable_late") for offset in step.unverifiable(0)]
+            await self._divert(piece.partition, records, late)
         if step.detected.unslotted:
             _log.warning("%d intents found no free slot of their customers", step.detected.unslotted)
         await lasting(lambda: self.engine.commit(piece, commit))
         await self._publish(step.records[0])
 
-    async def _divert(self, records: Records, refused: list[tuple[int, str]]) -> None:
+    async def _divert(self, partition: Partition, records: Records, refused: list[tuple[int, str]]) -> None:
         """Publish dead letters of the (offset, reason) in `refused`, before the commit that passes them."""
+        refused = [(offset, reason) for offset, reason in refused if offset >= partition.acknowledged]
         if letters := self.dead_letters.of(records, refused):
             await self._publish(letters)
             self.dead_letters.published(records.partition, [offset for offset, _ in refused])
@@ -215,7 +231,11 @@ class Worker:
         key, partition = held.partition.key, held.partition
         idle = time.monotonic() - held.quiet_since
         at = partition.cursor.position
-        if partition.watermark_ms < 0 or not await self.app.read_to_end(key.topic, key.partition, at):
+        if (
+            partition.watermark_ms < 0
+            or partition.rebuilding
+            or not await self.app.read_to_end(key.topic, key.partition, at)
+        ):
             return
         target = partition.watermark_ms + round(idle * 1000)
         while partition.watermark_ms < target:  # in several commits, if many deadlines are due
@@ -237,6 +257,10 @@ async def lasting(call: Callable[[], Awaitable[_T]]) -> _T:
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
 
+def _wall_clock_ms() -> int:
+    return time.time_ns() // 1_000_000  # noqa: TID251  # how far back to rebuild is counted from now
+
+
 def make_worker(settings: Settings) -> ChunkApp:
     """The app of a worker."""
     store = RedisStore.from_url(settings.redis_url, timeout_s=settings.redis_timeout_s)
@@ -256,7 +280,8 @@ def make_worker(settings: Settings) -> ChunkApp:
         store, setup, model, settings.lateness_s * 1000, settings.topics, hash_key=settings.hash_key.encode()
     )
     letters = DeadLetters(settings.dead_letter, settings.dead_letters_per_minute)
-    worker = Worker(app, engine, Decoder(catalogue), letters, settings.idle_s)
+    recovery = Recovery(app, engine, _wall_clock_ms, REBUILD_DAYS * 86_400_000)
+    worker = Worker(app, engine, Decoder(catalogue), letters, recovery, settings.idle_s)
 
     @app.agent(app.topic(settings.clickstream), name="micro_intents.detect")
     async def detect(stream: StreamT[RecordChunk]) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -18,11 +18,12 @@ from intents.model import Model
 from sinks.records import Record, unpack_outbox
 from streams.dead_letters import DeadLetters
 from streams.engine import Engine
+from streams.recovery import Recovery
 from streams.transport import ChunkApp, RecordChunk
 from streams.wire import Decoder
 from streams.worker import Worker
 from tests.intents.replaying import Pair
-from tests.intents.steered import LATENESS, STEERED, steered_model
+from tests.intents.steered import LATENESS, STEERED, T, steered_model
 
 LANE: Final = TP("clickstream", 0)
 KEY: Final = PartitionKey("default", "clickstream", 0)
@@ -54,6 +55,8 @@ class StandIn:
     at_end: bool = True
     sought: int = 0
     current: int = 1
+    begin: int = 0
+    acknowledged: int = -1
     rewinds: list[int] = field(default_factory=list)
     commits: list[int] = field(default_factory=list)
 
@@ -87,6 +90,24 @@ class StandIn:
         """Whether this is the owner."""
         self.commits.append(offset)
         return self.owner
+
+    async def committed(self, topic: str, partition: int) -> int:
+        """What the group has committed, as the test has it."""
+        return self.acknowledged
+
+    async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """The log's."""
+        return self.begin, len(self.records)
+
+    async def offset_at(self, topic: str, partition: int, time_ms: int) -> int:
+        """The log is young."""
+        return self.begin
+
+    async def read_back(
+        self, topic: str, partition: int, *, last: int = 0
+    ) -> AsyncIterator[Sequence[tuple[bytes, Sequence[tuple[str, bytes]]]]]:
+        """What was published to a topic."""
+        yield [(record.value, record.headers) for record in self.of(topic)[-last:]]
 
     async def read_to_end(self, topic: str, partition: int, position: int) -> bool:
         """Whether there is no more, as the test has it."""
@@ -197,7 +218,8 @@ def worker(
     catalogue = Catalogue()
     setup = Setup(STEERED, catalogue, catalogue.names)
     engine = Engine(store, setup, model or steered_model(), LATENESS, max_customers=most)
-    return Worker(app.app, engine, Decoder(catalogue), DeadLetters(DEAD, limit), idle_s)
+    recovery = Recovery(app.app, engine, lambda: T, 7 * 86_400_000)
+    return Worker(app.app, engine, Decoder(catalogue), DeadLetters(DEAD, limit), recovery, idle_s)
 
 
 def run(app: StandIn, store: MemoryStore, size: int = 1_000, **options: Any) -> Worker:
