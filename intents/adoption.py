@@ -6,12 +6,11 @@ customer gets the intents that their published records leave open or cooling dow
 
 1. Of each customer and subject the newest intent counts, with its highest sequence.
 2. One without an end is open. One that has expired cools down, unless an outcome of its subject came after it began.
-3. `last` is the highest source offset that anything was published for: of that record questions stay unanswered, since
-   their answers are out; what it fulfils or forgets is told again, or for the first time.
+3. `last` is the highest source offset that anything was published for. Perhaps not all that it led to was: that record
+   is worked as usual, but for the subjects `answered`, of which an answer is out.
 4. `watermark` is event time that the partition has passed: a deadline before it that has no end gets one.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -36,6 +35,7 @@ class Published:
     partition: int
     last: int = -1
     watermark: int = -1
+    answered: set[int] = field(default_factory=set)
     lives: dict[str, dict[str, Intent]] = field(default_factory=dict)
 
     def take(self, value: bytes, watermark_ms: int) -> None:
@@ -46,7 +46,10 @@ class Published:
             return
         if (intent.source.topic, intent.source.partition) != (self.topic, self.partition):
             return
-        self.last = max(self.last, intent.source.offset)
+        if intent.source.offset > self.last:
+            self.last, self.answered = intent.source.offset, set()
+        if intent.source.offset == self.last:
+            self.answered.add(subject_hash(intent.intent))
         # A deadline's record carries the deadline, which the watermark was past.
         self.watermark = max(self.watermark, watermark_ms + (intent.status == "expired"))
         lives = self.lives.setdefault(intent.customer_id, {})
@@ -84,8 +87,7 @@ def _lasts(intent: Intent, states: States, row: int, rules: Rules) -> bool:
     """Whether an intent still matters: open, or expired and cooling down."""
     if intent.status in _OPEN:
         return True
-    cooling = intent.detected_at + rules.cooldown_ms > states.memory.newest[row]
-    return bool(intent.status == "expired" and cooling and not _wanted_after(intent, states, row))
+    return bool(intent.status == "expired" and intent.detected_at + rules.cooldown_ms > states.memory.newest[row])
 
 
 def _wanted_after(intent: Intent, states: States, row: int) -> bool:
@@ -120,11 +122,3 @@ def _fill(states: States, row: int, slot: int, intent: Intent, rules: Rules) -> 
 
 def _uuid_bytes(text: str) -> bytes:
     return bytes.fromhex(text.replace("-", ""))
-
-
-def fold(topic: str, partition: int, records: Iterable[tuple[bytes, int]]) -> Published:
-    """What these (value, watermark) add up to."""
-    published = Published(topic, partition)
-    for value, watermark_ms in records:
-        published.take(value, watermark_ms)
-    return published

@@ -91,13 +91,22 @@ class Detected:
 class Past:
     """What of a batch was published before, by a worker whose states are lost (`intents/adoption.py`).
 
-    `only_logs`: all of it, so there are no lives here at all, they are taken over later. `answered` (-1: none) is the
-    source offset whose questions are answered. `unasked`: the trainer has read it all, so nothing is scored.
+    `only_logs`: all of it, so there are no lives here at all, they are taken over later. At the source offset `last`
+    (-1: none) the subjects `answered` are left alone, what was said of them stands. `unasked`: the trainer has read it
+    all, so nothing is scored.
     """
 
     only_logs: bool = False
-    answered: int = -1
+    last: int = -1
+    answered: frozenset[int] = frozenset()
     unasked: bool = False
+
+    def stands(self, batch: Batch, asked: "Scored") -> Bool:
+        """Candidates of which an answer was published (c,)."""
+        again = batch.offset[asked.event] == self.last
+        answered = np.fromiter(self.answered, np.uint64, len(self.answered))
+        stands: Bool = again[asked.candidates.ask] & np.isin(asked.candidates.subject, answered)
+        return stands
 
 
 NO_PAST: Final = Past()
@@ -139,9 +148,10 @@ def detect(
             scored.append(asked)
         if asked is not None and not past.only_logs:
             confidence = np.rint(asked.p * STEP).astype(np.int64) if model.ready else np.full(len(asked.p), -1)
+            if past.answered:
+                confidence[past.stands(batch, asked)] = -1
             ask = np.where(asked.outcome, -1, np.arange(len(asked.event)))
-            open_ = asked.outcome | (batch.offset[asked.event] != past.answered)
-            life.act(asked.event[open_], ask[open_], asked.candidates, confidence)
+            life.act(asked.event, ask, asked.candidates, confidence)
             causes += [asked] * (len(life.changes) - len(causes))
     everyone = np.arange(len(states.customers))
     ending = batch.last_watermark[parts]

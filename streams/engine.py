@@ -43,8 +43,8 @@ class Partition:
     """A claimed partition.
 
     Its key, where it stands, which names the store has, and the records still to be published. After a loss of states:
-    `acknowledged` is the offset before which everything was published, examples too; `answered` that of the record
-    whose questions are answered (-1: none).
+    `acknowledged` is the offset before which everything was published, examples too; `last` that of the last record for
+    which any intent was (-1: none), and `answered` the subjects of these.
     """
 
     key: PartitionKey
@@ -52,7 +52,8 @@ class Partition:
     known: set[int]
     outbox: list[Record]
     acknowledged: int = -1
-    answered: int = -1
+    last: int = -1
+    answered: frozenset[int] = frozenset()
 
     @property
     def watermark_ms(self) -> int:
@@ -67,7 +68,7 @@ class Partition:
     @property
     def past(self) -> Past:
         """What the next piece has behind it."""
-        return Past(self.rebuilding, self.answered, self.cursor.position < self.acknowledged)
+        return Past(self.rebuilding, self.last, self.answered, self.cursor.position < self.acknowledged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,9 +281,9 @@ class Engine:
         await self._apply(partition, commit)
 
     async def adopt(self, partition: Partition, published: Published) -> None:
-        """Take intents over from what was published, some customers a commit; one that is cut short is repeated whole."""
+        """Take intents over from what was published, some customers a commit; what is cut short is repeated."""
         customers = published.customers
-        partition.answered = published.last
+        partition.last, partition.answered = published.last, frozenset(published.answered)
         for first in range(0, max(len(customers), 1), self.max_customers):
             some = customers[first : first + self.max_customers]
             cursor = partition.cursor

@@ -1,0 +1,325 @@
+"""After a loss of Redis states are rebuilt from the log, and what was published stays true, whatever a model says."""
+
+import asyncio
+import copy
+import random
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import orjson
+import pytest
+
+from features.state import UnreadableState, decode
+from features.store import Cursor
+from intents.adoption import Published
+from intents.model import Model
+from sinks.records import Record
+from streams.recovery import adopt_until
+from streams.transport import PositionLost
+from streams.worker import CannotPublish
+from tests.intents.replaying import MINUTE, Pair
+from tests.intents.steered import Shop, T, steered_model
+from tests.streams.working import KEY, Clock, StandIn, TroubledStore, clean, run, worker
+
+ENDS = ("fulfilled", "expired", "forgotten")
+SUBJECTS = ("tea", "cups", "honey", "books")
+
+
+def busy_shop(seed: int, events: int = 160, *, forgets: bool = True) -> list[Pair]:
+    """Views that make, change and end intents of a few customers, baskets, late and repeated events, forgets."""
+    dice, shop, at = random.Random(seed), Shop(), 0
+    for _ in range(events):
+        at += dice.choice((0, 1_000, 20_000, MINUTE, 4 * MINUTE))
+        customer, subject = f"c{dice.randrange(5)}", dice.choice(SUBJECTS)
+        roll = dice.random()
+        if roll < 0.6:
+            shop.view(at, subject, dice.choice((0.05, 0.2, 0.35, 0.6)), customer)
+        elif roll < 0.8:
+            shop.do(dice.choice(("cart_add", "purchase")), at, subject, customer)
+        elif roll < 0.85:
+            shop.do("purchase", at, None, customer, items=[{"category": name} for name in SUBJECTS[:3]])
+        elif roll < 0.9:
+            shop.do("view", max(at - 90_000, 0), subject, customer)
+        elif roll < 0.93:
+            shop.records.append(dice.choice(shop.records))
+        elif roll < 0.95 and forgets:
+            shop.do("forget", at, None, customer)
+        else:
+            shop.clock(at)
+    shop.clock(at + 24 * 60 * MINUTE)
+    return shop.records
+
+
+@dataclass
+class Job:
+    """A worker, a log and a store that can be lost at any moment."""
+
+    records: list[Pair]
+    size: int = 7
+    model: Model = field(default_factory=steered_model)
+
+    def __post_init__(self) -> None:
+        self.app, self.store = StandIn(self.records), TroubledStore()
+        self.worker = worker(self.app, self.store, model=self.model)
+        self.backups = {0: copy.deepcopy(self.store._partitions)}
+
+    def until(self, offset: int) -> None:
+        """Work on until the store is at `offset` or later."""
+
+        async def go() -> None:
+            while self.app.sought < min(offset, len(self.records)):
+                chunk = self.app.chunk(self.app.sought, min(self.app.sought + self.size, len(self.records)))
+                await self.worker.work(chunk)
+                if chunk.generation == self.app.current:
+                    self.app.sought = chunk.end
+                    self.backups[chunk.end] = copy.deepcopy(self.store._partitions)
+
+        asyncio.run(go())
+
+    def restart(self, model: Model | None = None, acknowledged: int = -1) -> None:
+        """A new worker in place of this one, which begins at Redis' position, or where Kafka has it."""
+        self.app.acknowledged = acknowledged
+        self.app.seek(max(self.store.at().position, acknowledged, 0) if KEY in self.store._partitions else acknowledged)
+        self.app.sought = max(self.app.sought, 0)
+        self.worker = worker(self.app, self.store, model=model or self.model)
+
+    def lose(self, back_to: int) -> None:
+        """Put the store back to what it was at `back_to` (0: empty)."""
+        self.store._partitions = copy.deepcopy(self.backups[back_to])
+
+    def logs(self) -> dict[str, bytes]:
+        """Every customer's activity log."""
+        states = self.store.states()
+        return {name: decode([name], [blob]).logs.entries.tobytes() for name, blob in states.items()}
+
+    def lives(self) -> dict[str, list[str]]:
+        """Statuses of each intent, by sequence, repeats dropped; sequences have no holes."""
+        told: dict[str, dict[int, str]] = defaultdict(dict)
+        self.app.said()  # none was said again in other words
+        for record in self.app.of("intents"):
+            intent = orjson.loads(record.value)
+            told[intent["intent_id"]][intent["sequence"]] = intent["status"]
+        assert all(sorted(said) == list(range(len(said))) for said in told.values())
+        return {intent: [said[n] for n in sorted(said)] for intent, said in told.items()}
+
+
+def logs_of(states: dict[str, bytes]) -> dict[str, bytes]:
+    """Activity logs of states."""
+    return {name: decode([name], [blob]).logs.entries.tobytes() for name, blob in states.items()}
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_states_lost_and_rebuilt(seed: int) -> None:
+    """Emptied or restored older, noticed at once or by a new worker, twice: logs and intents are a clean run's."""
+    dice = random.Random(seed)
+    records = busy_shop(seed)
+    job = Job(records, size=dice.choice((1, 7, 40)))
+    for _ in range(2):
+        job.until(job.app.sought + dice.randrange(10, 70))
+        at = job.app.sought
+        job.lose(dice.choice([0, *job.backups]))
+        if dice.random() < 0.5:
+            job.restart(acknowledged=dice.choice((-1, at, max(at - 9, 0))))
+        else:
+            job.app.acknowledged = dice.choice((-1, at))
+        job.until(job.app.sought + dice.randrange(1, 30))
+    job.until(len(records))
+    said, states = clean(records)
+    assert sorted(job.app.said()) == sorted(said)
+    assert job.logs() == logs_of(states)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_another_model_contradicts_nothing(seed: int) -> None:
+    """States lost, and a worker with another model rebuilds: what was said stands, and each intent has one end."""
+    dice = random.Random(seed)
+    records = busy_shop(seed)
+    job = Job(records)
+    job.until(dice.randrange(30, 140))
+    before = list(job.app.of("intents"))
+    job.lose(dice.choice([0, *job.backups]))
+    job.restart(
+        steered_model(ready=dice.random() < 0.7, version="other"), acknowledged=dice.choice((-1, job.app.sought))
+    )
+    job.worker.engine.model.weights.weights[0] *= 0.97  # other probabilities
+    job.until(len(records))
+    assert job.app.of("intents")[: len(before)] == before
+    lives = job.lives()
+    assert sum(said[0] == "detected" for said in lives.values()) == len(lives) > 0
+    assert all(sum(status in ENDS for status in said) == 1 and said[-1] in ENDS for said in lives.values())
+    assert job.logs() == logs_of(clean(records)[1])
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3, 4, 5])
+def test_lost_together_with_half_of_an_outbox(nth: int) -> None:
+    """A purchase ends three intents, some of which are published when worker and Redis are lost: the others follow."""
+    shop = Shop()
+    for n, subject in enumerate(SUBJECTS[:3]):
+        shop.view(n * 1_000, subject, 0.4)
+    shop.do("purchase", MINUTE, None, items=[{"category": name} for name in SUBJECTS[:3]])
+    shop.view(2 * MINUTE, "books", 0.4)
+    shop.clock(90 * MINUTE)
+    job = Job(shop.records, size=3)
+    seen = 0
+
+    def cut(record: Record) -> Exception | None:
+        nonlocal seen
+        seen += record.topic == "intents"
+        return AssertionError("killed") if seen == 3 + nth else None
+
+    job.app.refuse = cut
+    with pytest.raises(CannotPublish):
+        job.until(6)
+    job.app.refuse = lambda _: None
+    job.lose(3 if nth % 2 else 0)
+    job.restart(acknowledged=3)
+    job.until(6)
+    assert sorted(job.app.said()) == sorted(clean(shop.records)[0])
+    assert sorted(job.lives().values()) == [["detected", "expired"]] * 4 + [["detected", "fulfilled"]] * 3
+
+
+def test_a_cool_down_is_taken_over_and_ended_by_an_outcome() -> None:
+    """An expired intent that was published keeps its subject quiet, unless it was bought since."""
+    shop = Shop()
+    shop.view(0, "tea", 0.4, "anna")
+    shop.view(0, "tea", 0.4, "ben")
+    shop.clock(31 * MINUTE)  # both expire
+    shop.do("purchase", 20 * MINUTE, "cups", "anna")  # of another subject, and late
+    shop.do("purchase", 31 * MINUTE, "tea", "ben")
+    shop.view(29 * MINUTE, "cups", None, "anna")
+    job = Job(shop.records, size=1)
+    job.until(6)
+    job.lose(0)
+    job.restart(acknowledged=6)
+    shop.view(29 * MINUTE + 30_000, "tea", 0.6, "anna")
+    shop.view(31 * MINUTE + 30_000, "tea", 0.6, "ben")
+    shop.clock(90 * MINUTE)
+    job.until(len(shop.records))
+    assert sorted(job.app.said()) == sorted(clean(shop.records)[0])
+    assert ("detected", "ben", "tea") in job.app.said()[4:] and ("detected", "anna", "tea") not in job.app.said()[4:]
+
+
+def test_what_was_refused_is_not_refused_again() -> None:
+    """Rebuilding passes over refused records: their dead letters are out; later ones get theirs."""
+    shop = Shop()
+    shop.view(0, "tea", 0.4)
+    shop.records.append((b"anna", b"{"))
+    shop.view(1_000, "tea")
+    shop.records.append((b"anna", b"["))
+    job = Job(shop.records, size=1)
+    job.until(3)
+    assert [offset for offset, _ in job.app.dead()] == [1]
+    job.lose(0)
+    job.restart(acknowledged=3)
+    job.until(4)
+    assert [offset for offset, _ in job.app.dead()] == [1, 3]
+
+
+def test_examples_are_not_made_again() -> None:
+    """Of acknowledged records the trainer has read everything; of later ones it may not have."""
+    shop = Shop()
+    for n in range(6):
+        shop.view(n * 1_000, "tea", 0.4)
+    job = Job(shop.records, size=2)
+    job.until(6)
+    count = len(job.app.of("examples"))
+    job.lose(0)
+    job.restart(acknowledged=4)
+    job.until(6)
+    assert (count, len(job.app.of("examples"))) == (3, 4)
+
+
+def test_a_rebuild_that_is_cut_short_begins_again() -> None:
+    """A worker that dies while it rebuilds, or between two commits of taking over, leaves nothing half taken."""
+    records = busy_shop(3)
+    job = Job(records, size=20)
+    job.until(100)
+    job.lose(0)
+    job.restart(acknowledged=100)
+
+    async def nothing() -> None: ...
+
+    deaths = 0
+    while job.store.at().adopt_until != -1 or not deaths:
+        job.worker.engine.max_customers = 2
+        job.store.before.clear()
+        job.store.before.extend([nothing] * (2 + deaths % 2) + [UnreadableState("killed")])  # commits that still stand
+        with pytest.raises(UnreadableState):
+            job.until(len(records))
+        deaths += 1
+        job.restart(acknowledged=20)
+    assert deaths > 10
+    job.store.before.clear()
+    job.until(len(records))
+    said, states = clean(records)
+    assert sorted(job.app.said()) == sorted(said)
+    assert job.logs() == logs_of(states)
+
+
+def test_what_was_answered_is_not_asked_again() -> None:
+    """The last record for which something was published is worked with another model: its subject stays as told."""
+    shop = Shop()
+    shop.view(0, "tea", 0.4)
+    shop.view(1_000, "cups", 0.4)
+    job = Job(shop.records, size=1)
+    job.until(2)
+    before = job.app.said()
+    job.lose(1)
+    other = steered_model(version="other")
+    other.weights.weights[0] *= 1.1  # tea's probability is another one, too
+    job.restart(other, acknowledged=1)
+    job.until(2)
+    assert job.app.said() == [*before, ("strengthened", "anna", "tea")]
+    assert [orjson.loads(record.value)["sequence"] for record in job.app.of("intents")].count(1) == 1
+
+
+def test_idle_time_stays_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The watermark that published deadlines tell is taken over: what idle time ended, no later event fulfils."""
+    clock = Clock()
+    monkeypatch.setattr("streams.worker.time", clock)
+    shop = Shop()
+    shop.view(0, "tea", 0.4)
+    job = Job(shop.records)
+    job.worker.idle_s = 1
+    job.until(1)
+    clock.now += 40 * 60
+    asyncio.run(job.worker.tick())
+    assert [status for status, _, _ in job.app.said()] == ["detected", "expired"]
+    job.lose(1)
+    job.restart(acknowledged=1)
+    shop.do("purchase", 20 * MINUTE, "tea")
+    job.until(2)
+    assert [status for status, _, _ in job.app.said()] == ["detected", "expired"]
+    assert job.store.at().watermark_ms > T + 30 * MINUTE
+
+
+def test_a_topic_made_anew() -> None:
+    """Intents that speak of records which the log does not have stop the worker: a person must decide."""
+    records = busy_shop(1)
+    job = Job(records)
+    job.until(len(records))
+    shorter = StandIn(records[:5], published=job.app.published)
+    with pytest.raises(PositionLost, match="made anew"):
+        run(shorter, TroubledStore())
+
+
+@pytest.mark.parametrize(
+    ("cursor", "start", "acknowledged", "last", "watermark", "until"),
+    [
+        (Cursor("t", 9, 50, 1_000), 50, 50, 49, 1_000, -1),
+        (Cursor("t", 9, 50, 1_000), 50, 40, 49, 1_000, -1),
+        (Cursor("t", 9, 50, 1_000), 50, -1, -1, -1, -1),
+        (Cursor("t", 9, 50, 1_000), 50, 51, 49, 1_000, 51),
+        (Cursor("t", 9, 50, 1_000), 50, 50, 50, 1_000, 50),
+        (Cursor("t", 9, 50, 1_000), 50, 50, 49, 1_001, 50),
+        (Cursor("t", 9, 50, 1_000), 50, 60, 70, 1_000, 70),
+        (Cursor("t", 9, 50, 1_000, 90), 50, 50, 49, 1_000, 90),
+        (Cursor("t", 9, 50, 1_000, 40), 50, 50, 49, 1_000, 50),
+        (Cursor("t", 0, -1, -1), 0, 60, -1, -1, 60),
+    ],
+)
+def test_how_a_loss_is_noticed(
+    cursor: Cursor, start: int, acknowledged: int, last: int, watermark: int, until: int
+) -> None:
+    """By Kafka's committed offset, by a record or a deadline that was published, or because a rebuild is under way."""
+    assert adopt_until(cursor, start, acknowledged, Published("t", 0, last, watermark)) == until
