@@ -1,9 +1,13 @@
 """What published records add up to, and which of it still matters to a customer's state."""
 
+from dataclasses import replace
+
 import msgspec
 import numpy as np
 import pytest
 
+from features.kinds import CODE
+from features.log import ENTRY
 from features.state import SLOTS, States, decode, encode
 from intents.adoption import Published
 from intents.intent import Evidence, Intent, JourneyStep, ModelName, Source, Status, intent_uuid
@@ -83,6 +87,17 @@ def test_a_cool_down_in_the_customers_time(newest: int, cools: bool) -> None:
     states = anna(newest)
     published(intent(), intent("expired", 1)).install(states, RULES, Names())
     assert bool(states.slots["subject"].any()) is cools and not states.slots["open"].any() and not states.notes
+
+
+@pytest.mark.parametrize(("at", "cools"), [(0, True), (1, False), (40 * MINUTE, False)])
+def test_an_outcome_ends_a_cool_down(at: int, cools: bool) -> None:
+    """What was put into the cart after it was detected may be detected again."""
+    states = anna(40 * MINUTE)
+    entry = np.zeros(1, dtype=ENTRY)
+    entry["time"], entry["subject"], entry["kind"], entry["count"] = T + at, subject_hash("tea"), CODE["cart_add"], 1
+    states.logs.insert(entry, np.zeros(1, np.int64), np.full(1, -1))
+    published(intent(), intent("expired", 1)).install(states, replace(RULES, cooldown_ms=60 * MINUTE), Names())
+    assert bool(states.slots["cool_until"][0, 0] > T + 40 * MINUTE) is cools
 
 
 def test_the_newest_of_a_subject() -> None:

@@ -12,6 +12,7 @@ import pytest
 from features.state import UnreadableState, decode
 from features.store import Cursor
 from intents.adoption import Published
+from intents.examples import unpack
 from intents.model import Model
 from sinks.records import Record
 from streams.recovery import adopt_until
@@ -219,19 +220,21 @@ def test_examples_are_not_made_again() -> None:
     """Of acknowledged records the trainer has read everything; of later ones it may not have."""
     shop = Shop()
     for n in range(6):
-        shop.view(n * 1_000, "tea", 0.4)
+        shop.view(n * 1_000, "tea" if n < 5 else "cups", 0.4)
     job = Job(shop.records, size=2)
     job.until(6)
     count = len(job.app.of("examples"))
     job.lose(0)
-    job.restart(acknowledged=4)
+    job.restart(acknowledged=3)
     job.until(6)
-    assert (count, len(job.app.of("examples"))) == (3, 4)
+    again = [unpack(record.value).asked["offset"].tolist() for record in job.app.of("examples")[count:]]
+    assert (count, again) == (3, [[3], [4], [5]])
 
 
-def test_a_rebuild_that_is_cut_short_begins_again() -> None:
+@pytest.mark.parametrize("seed", range(4))
+def test_a_rebuild_that_is_cut_short_begins_again(seed: int) -> None:
     """A worker that dies while it rebuilds, or between two commits of taking over, leaves nothing half taken."""
-    records = busy_shop(3)
+    records = busy_shop(seed)
     job = Job(records, size=20)
     job.until(100)
     job.lose(0)
