@@ -1,0 +1,70 @@
+"""A worker as `micro-intents worker` runs it, to which something happens: `python -m tests.faults.program FAULTS.json`.
+
+`settings` are the worker's; `session_s` is how long its group waits for it, `retry_s` how long it waits for Redis and
+Kafka; `events` is the largest chunk that its memory can take; `die` is where it kills itself (SIGKILL) when an intent
+expires: `before_commit` or `before_publish`.
+"""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from features.events import Batch, Chunk
+from sinks.records import Record, unpack_outbox
+from streams import worker
+from streams.settings import Settings
+from streams.transport import chunk_app, run_worker
+
+
+def run_out_of_memory(events: int) -> None:
+    """Make the step from events to a batch fail, as numpy does, where it gets more than `events` of them."""
+    real = Batch.of
+
+    def of(chunks: Sequence[Chunk], *rest: Any) -> Batch:
+        if sum(len(chunk) for chunk in chunks) > events:
+            raise MemoryError("Unable to allocate 1.00 TiB")
+        return real(chunks, *rest)
+
+    Batch.of = staticmethod(of)  # type: ignore[assignment]  # the fault
+
+
+def die(place: str) -> None:
+    """Die at the first commit that lets an intent expire, or just after it."""
+    real = worker.Engine.commit
+
+    async def commit(engine: Any, piece: Any, made: Any) -> None:
+        records: list[Record] = unpack_outbox(made.outbox)
+        expires = any(dict(record.headers).get("ce_type", b"").endswith(b".expired") for record in records)
+        if place == "before_publish":
+            await real(engine, piece, made)
+        if expires:
+            print(f"dying {place}", flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+        if place == "before_commit":
+            await real(engine, piece, made)
+
+    worker.Engine.commit = commit  # type: ignore[method-assign]  # the fault
+
+
+def main(path: str) -> int:
+    """Run the worker to its end."""
+    logging.basicConfig(level="INFO", stream=sys.stdout, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    faults = orjson.loads(Path(path).read_bytes())
+    assert chunk_app.__kwdefaults__ is not None
+    chunk_app.__kwdefaults__["session_timeout_s"] = faults.get("session_s", 3.0)
+    worker.RETRY_FOR_S = faults.get("retry_s", worker.RETRY_FOR_S)  # type: ignore[misc]  # two minutes are long
+    if faults.get("events"):
+        run_out_of_memory(faults["events"])
+    if faults.get("die"):
+        die(faults["die"])
+    return run_worker(worker.make_worker(Settings(**faults["settings"])))
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
