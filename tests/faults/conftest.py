@@ -1,17 +1,15 @@
 """A frozen model, events for it, and jobs on services that may be shared or of a module's own."""
 
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from kafka import KafkaAdminClient
 
 from streams.recordings import RecordingBatch
 from streams.settings import Settings
 from streams.simulate import simulate
 from tests.faults.running import FaultRun
-from tests.job import PARTITIONS, cut, disturbed, first_records, learned
+from tests.job import cut, disturbed, first_records, learned
 from tests.services import Service
 
 LEARNED, RUN = 2_000, 4_000

@@ -16,8 +16,10 @@ from typing import Any
 import orjson
 
 from features.events import Batch, Chunk
-from sinks.records import Record, unpack_outbox
+from features.store import Commit
+from sinks.records import unpack_outbox
 from streams import worker
+from streams.engine import Engine, Piece
 from streams.settings import Settings
 from streams.transport import chunk_app, run_worker
 
@@ -36,20 +38,20 @@ def run_out_of_memory(events: int) -> None:
 
 def die(place: str) -> None:
     """Die at the first commit that lets an intent expire, or just after it."""
-    real = worker.Engine.commit
+    real = Engine.commit
 
-    async def commit(engine: Any, piece: Any, made: Any) -> None:
-        records: list[Record] = unpack_outbox(made.outbox)
+    async def commit(self: Engine, piece: Piece, commit: Commit) -> None:
+        records = unpack_outbox(commit.outbox)
         expires = any(dict(record.headers).get("ce_type", b"").endswith(b".expired") for record in records)
         if place == "before_publish":
-            await real(engine, piece, made)
+            await real(self, piece, commit)
         if expires:
             print(f"dying {place}", flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
         if place == "before_commit":
-            await real(engine, piece, made)
+            await real(self, piece, commit)
 
-    worker.Engine.commit = commit  # type: ignore[method-assign]  # the fault
+    Engine.commit = commit  # type: ignore[method-assign]  # the fault
 
 
 def main(path: str) -> int:

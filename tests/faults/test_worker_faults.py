@@ -2,10 +2,9 @@
 
 import os
 import signal
-import time
 
 from streams.recordings import RecordingBatch
-from tests.faults.running import SESSION_S, FaultRun, timed
+from tests.faults.running import FaultRun
 from tests.job import cut
 
 
