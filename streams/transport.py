@@ -84,6 +84,10 @@ class ChunkApp(faust.App):
         """The generation of the chunks that are coming; None before the partition was sought."""
         return cast(ChunkConsumer, self.consumer).generation_of(TP(topic, partition))
 
+    def heard_since(self, topic: str, partition: int) -> float:
+        """Since when (monotonic s) Kafka has answered the fetches of a partition without an absence."""
+        return cast(ChunkConsumer, self.consumer)._thread.heard.since(TP(topic, partition))
+
     async def is_member(self, topic: str, partition: int) -> bool:
         """Whether Kafka still counts this worker in, and a partition as its own; raises StoreUnavailable."""
         return bool(await self._ask(is_member, driver.ensure_aiokafka_TP(TP(topic, partition))))

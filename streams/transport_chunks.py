@@ -11,6 +11,7 @@ One agent a topic, concurrency 1, nothing left running after the loop's body: ch
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
@@ -26,6 +27,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, AppT, ConsumerMessage, Message
 
 from features.store import StoreUnavailable
+from streams.transport_heard import Heard
 from streams.transport_publish import ChunkProducer
 
 StartPositions = Callable[[frozenset[TP]], Awaitable[Mapping[TP, int]]]
@@ -110,6 +112,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._next = {}
+        self.heard = Heard()
 
     def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
@@ -187,7 +190,9 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
     ) -> dict[TP, list[Any]]:
         fetched = await super()._fetch_records(consumer, *args, **options)
         # No await from here on: aiokafka moved its positions past these records in this very turn of the loop.
-        assignment = consumer._subscription.subscription.assignment
+        assignment, now_s = consumer._subscription.subscription.assignment, time.monotonic()
+        for tp in map(ensure_TP, assignment.tps if assignment is not None else ()):
+            self.heard.look(tp, assignment.state_value(driver.ensure_aiokafka_TP(tp)).timestamp, now_s)
         size = cast(ChunkTransport, self.transport).max_records
         chunks = {}
         for tp in map(ensure_TP, fetched):

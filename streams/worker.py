@@ -266,6 +266,7 @@ class Worker:
                     continue
                 try:
                     held = await self._claimed(topic, partition, generation)
+                    held.quiet_since = max(held.quiet_since, self.app.heard_since(*tp))  # an absent Kafka is not quiet
                     if self.idle_s > 0 and time.monotonic() - held.quiet_since >= self.idle_s:
                         await self._advance(held)
                 except _LOST as lost:

@@ -1,8 +1,9 @@
 """A worker as `micro-intents worker` runs it, to which something happens: `python -m tests.faults.program FAULTS.json`.
 
 `settings` are the worker's; `session_s` is how long its group waits for it, `retry_s` how long it waits for Redis and
-Kafka; `events` is the largest chunk that its memory can take; `die` is where it kills itself (SIGKILL) when an intent
-expires: `before_commit` or `before_publish`.
+Kafka, `publish_s` how long for acknowledgements; `events` is the largest chunk that its memory can take; `poison` an
+event that makes detect raise; `die` is where it kills itself (SIGKILL) when an intent expires: `before_commit` or
+`before_publish`.
 """
 
 import logging
@@ -21,7 +22,7 @@ from sinks.records import unpack_outbox
 from streams import worker
 from streams.engine import Engine, Piece
 from streams.settings import Settings
-from streams.transport import chunk_app, run_worker
+from streams.transport import ChunkApp, chunk_app, run_worker
 
 
 def run_out_of_memory(events: int) -> None:
@@ -31,6 +32,18 @@ def run_out_of_memory(events: int) -> None:
     def of(chunks: Sequence[Chunk], *rest: Any) -> Batch:
         if sum(len(chunk) for chunk in chunks) > events:
             raise MemoryError("Unable to allocate 1.00 TiB")
+        return real(chunks, *rest)
+
+    Batch.of = staticmethod(of)  # type: ignore[assignment]  # the fault
+
+
+def choke(poison: str) -> None:
+    """Make the step from events to a batch raise for one event, as a bug of ours would."""
+    real = Batch.of
+
+    def of(chunks: Sequence[Chunk], *rest: Any) -> Batch:
+        if any(poison in chunk.event_ids for chunk in chunks):
+            raise ArithmeticError(poison)
         return real(chunks, *rest)
 
     Batch.of = staticmethod(of)  # type: ignore[assignment]  # the fault
@@ -61,11 +74,16 @@ def main(path: str) -> int:
     assert chunk_app.__kwdefaults__ is not None
     chunk_app.__kwdefaults__["session_timeout_s"] = faults.get("session_s", 3.0)
     worker.RETRY_FOR_S = faults.get("retry_s", worker.RETRY_FOR_S)  # type: ignore[misc]  # two minutes are long
-    if faults.get("events"):
+    ChunkApp.publish.__defaults__ = (faults.get("publish_s", 30.0),)
+    if faults.get("poison"):
+        choke(faults["poison"])
+    if "events" in faults:
         run_out_of_memory(faults["events"])
     if faults.get("die"):
         die(faults["die"])
-    return run_worker(worker.make_worker(Settings(**faults["settings"])))
+    app = worker.make_worker(Settings(**faults["settings"]))
+    app.conf.consumer_metadata_max_age_ms = 1_000  # how soon more partitions are noticed
+    return run_worker(app)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Real worker processes on real services, what is done to them, and how it is judged: by a clean run in process."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -89,6 +90,15 @@ class FaultRun(KafkaRun):
         said = self.said(process)
         assert all(it in said for it in words), said[-4000:]
         return said
+
+    def claimed(self, process: subprocess.Popen[bytes], after: int = 0) -> set[int]:
+        """Partitions that a process has claimed, from this place of its log on."""
+        return {int(it) for it in re.findall(r"claimed [^ /]+/(\d+),", self.said(process)[after:])}
+
+    def assert_same_states(self, batch: RecordingBatch) -> None:
+        """States are those of a clean run in process, byte for byte."""
+        alone = InProcessRun(batch, self.snapshot, self.settings)
+        assert self.states(batch.keys) == alone.states(self.settings, batch.keys)
 
     def assert_clean(self, batch: RecordingBatch, *, dead: int = 0) -> None:
         """States are those of a clean run in process, byte for byte; so are intents, repeats dropped."""

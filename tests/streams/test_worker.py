@@ -445,6 +445,19 @@ def test_no_idle_advance(clock: Clock, at_end: bool, idle_s: float) -> None:
     assert app.said()[-1] == ("expired", "c002", "tea")
 
 
+def test_an_absent_kafka_is_not_quiet(clock: Clock) -> None:
+    """The idle time begins anew when Kafka answers again: what came meanwhile could not arrive."""
+    app, store = StandIn(expiring()), TroubledStore()
+    made = run(app, store, idle_s=60)
+    clock.now += 9 * HORIZON
+    app.heard = clock.now - 59
+    asyncio.run(made.tick())
+    assert len(store.taken) == 1
+    clock.now += 1
+    asyncio.run(made.tick())
+    assert store.at().watermark_ms == T + 2 - LATENESS + 60_000
+
+
 def test_no_idle_advance_of_a_new_partition(clock: Clock) -> None:
     """A partition that never had a record has no time to go on from."""
     app, store = StandIn([]), TroubledStore()

@@ -54,6 +54,7 @@ class StandIn:
     refuse: Callable[[Record], Exception | None] = lambda _: None
     owner: bool = True
     at_end: bool = True
+    heard: float = 0.0
     sought: int = 0
     current: int = 1
     begin: int = 0
@@ -89,6 +90,10 @@ class StandIn:
         """What Kafka hands out next begins at `offset`."""
         self.sought, self.current = max(offset, 0), self.current + 1
         self.given_up.clear()
+
+    def heard_since(self, topic: str, partition: int) -> float:
+        """Since when Kafka has answered, as the test has it."""
+        return self.heard
 
     async def is_member(self, topic: str, partition: int) -> bool:
         """Whether this is the owner."""
