@@ -2,8 +2,8 @@
 
 `settings` are the worker's; `session_s` is how long its group waits for it, `retry_s` how long it waits for Redis and
 Kafka, `publish_s` how long for acknowledgements; `events` is the largest chunk that its memory can take; `poison` an
-event that makes detect raise; `die` is where it kills itself (SIGKILL) when an intent expires: `before_commit` or
-`before_publish`.
+event that makes detect raise; `die` is where it kills itself (SIGKILL) when an intent expires by idle time:
+`before_commit` or `before_publish`.
 """
 
 import logging
@@ -50,12 +50,13 @@ def choke(poison: str) -> None:
 
 
 def die(place: str) -> None:
-    """Die at the first commit that lets an intent expire, or just after it."""
+    """Die at the first idle advance that lets an intent expire: before its commit, or just after it."""
     real = Engine.commit
 
     async def commit(self: Engine, piece: Piece, commit: Commit) -> None:
         records = unpack_outbox(commit.outbox)
-        expires = any(dict(record.headers).get("ce_type", b"").endswith(b".expired") for record in records)
+        idle = commit.start == commit.position
+        expires = idle and any(dict(record.headers).get("ce_type", b"").endswith(b".expired") for record in records)
         if place == "before_publish":
             await real(self, piece, commit)
         if expires:

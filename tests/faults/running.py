@@ -1,5 +1,6 @@
 """Real worker processes on real services, what is done to them, and how it is judged: by a clean run in process."""
 
+import asyncio
 import os
 import re
 import signal
@@ -13,8 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 
+from features.redis_store import RedisStore
+from features.store import PartitionKey
 from streams.children import wait_for
 from streams.recordings import RecordingBatch
 from streams.settings import Settings
@@ -69,6 +73,30 @@ class FaultRun(KafkaRun):
             finally:
                 process.kill()
 
+    def configure(self, topic: str, name: str, value: object) -> None:
+        """Set a topic's setting."""
+        with self.admin() as admin:
+            admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs={name: str(value)})])
+
+    def ends_of(self, topic: str) -> list[int]:
+        """Where each partition of a topic ends."""
+        places = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+        with self.admin() as admin:
+            found = admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.LATEST))
+        return [found[place].offset for place in places]
+
+    def positions(self) -> list[int]:
+        """Redis' position of each partition."""
+
+        async def ask() -> list[int]:
+            store = RedisStore.from_url(self.settings.redis_url)
+            keys = [PartitionKey(self.settings.namespace, self.settings.clickstream, n) for n in range(PARTITIONS)]
+            found = [(await store.cursor(key)).position for key in keys]
+            await store.close()
+            return found
+
+        return asyncio.run(ask())
+
     def log_of(self, process: subprocess.Popen[bytes]) -> Path:
         """A process's log."""
         return self.folder / f"process-{process.pid}.log"
@@ -94,11 +122,6 @@ class FaultRun(KafkaRun):
     def claimed(self, process: subprocess.Popen[bytes], after: int = 0) -> set[int]:
         """Partitions that a process has claimed, from this place of its log on."""
         return {int(it) for it in re.findall(r"claimed [^ /]+/(\d+),", self.said(process)[after:])}
-
-    def assert_same_states(self, batch: RecordingBatch) -> None:
-        """States are those of a clean run in process, byte for byte."""
-        alone = InProcessRun(batch, self.snapshot, self.settings)
-        assert self.states(batch.keys) == alone.states(self.settings, batch.keys)
 
     def assert_clean(self, batch: RecordingBatch, *, dead: int = 0) -> None:
         """States are those of a clean run in process, byte for byte; so are intents, repeats dropped."""
