@@ -42,15 +42,17 @@ class LostPartition(Exception):
 class Partition:
     """A claimed partition.
 
-    Its key, where it stands, which names the store has, and the records still to be published. After a loss of states:
-    `acknowledged` is the offset before which everything was published, examples too; `last` that of the last record for
-    which any intent was (-1: none), and `answered` the subjects of these.
+    Its key, where it stands, which names the store has, the records still to be published, and how many partitions the
+    topic had when its states were made (0: not known). After a loss of states: `acknowledged` is the offset before
+    which everything was published, examples too; `last` that of the last record for which any intent was (-1: none),
+    and `answered` the subjects of these.
     """
 
     key: PartitionKey
     cursor: Cursor
     known: set[int]
     outbox: list[Record]
+    partitions: int = 0
     acknowledged: int = -1
     last: int = -1
     answered: frozenset[int] = frozenset()
@@ -129,13 +131,13 @@ class Engine:
     with_examples: bool = True
     max_customers: int = MAX_CUSTOMERS  # of one commit, at least 2
 
-    async def claim(self, key: PartitionKey, token: str) -> Partition:
-        """Claim a partition; its outbox must be published before the first step."""
-        claimed = await self.store.claim(key, token)
+    async def claim(self, key: PartitionKey, token: str, partitions: int = 0) -> Partition:
+        """Claim a partition, of so many; its outbox must be published before the first step."""
+        claimed = await self.store.claim(key, token, partitions)
         for subject, name in claimed.names.items():
             self.setup.names.learn(int.from_bytes(subject, "little"), name)
         known = {int.from_bytes(subject, "little") for subject in claimed.names}
-        return Partition(key, claimed.cursor, known, unpack_outbox(claimed.outbox))
+        return Partition(key, claimed.cursor, known, unpack_outbox(claimed.outbox), claimed.partitions)
 
     async def cut(self, partition: Partition, chunk: Chunk) -> tuple[Piece, Chunk | None]:
         """The first piece of a chunk that fits into one commit (`max_customers` touched or due), and the rest.

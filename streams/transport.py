@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 import faust
 import mode
 from aiokafka.errors import KafkaConnectionError, KafkaError
+from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from features.store import StoreUnavailable
@@ -28,6 +29,7 @@ from streams.transport_chunks import (
     SeekFailed,
     StartPositions,
 )
+from streams.transport_group import is_member, partition_counts
 from streams.transport_publish import PUBLISH_TIMEOUT_S, ChunkProducer, PublishAgain
 from streams.transport_read import ReadBack, read_back
 
@@ -54,10 +56,12 @@ REQUEST_TIMEOUT_S: Final = 40.0
 
 ASK_TIMEOUT_S: Final = 2.0
 
+ANSWER_TIMEOUT_S: Final = 10.0
+
 PartitionsChanged = Callable[[frozenset[TP]], None]
 """Told of partitions; quick, and without errors."""
 
-_RETRY = (SeekFailed, PublishAgain, StoreUnavailable, KafkaConnectionError)
+_RETRY = (SeekFailed, PublishAgain, StoreUnavailable, KafkaConnectionError, MemoryError)
 """Crashes that a new start may well mend."""
 
 _log = logging.getLogger(__name__)
@@ -80,13 +84,37 @@ class ChunkApp(faust.App):
         """The generation of the chunks that are coming; None before the partition was sought."""
         return cast(ChunkConsumer, self.consumer).generation_of(TP(topic, partition))
 
-    async def commit_offset(self, topic: str, partition: int, offset: int) -> bool:
-        """Commit an offset now; False if Kafka no longer takes it from this member, who then is not the owner."""
-        consumer = cast(ChunkConsumer, self.consumer)
+    def heard_since(self, topic: str, partition: int) -> float:
+        """Since when (monotonic s) Kafka has answered the fetches of a partition without an absence."""
+        return cast(ChunkConsumer, self.consumer)._thread.heard.since(TP(topic, partition))
+
+    async def is_member(self, topic: str, partition: int) -> bool:
+        """Whether Kafka still counts this worker in, and a partition as its own; raises StoreUnavailable."""
+        return bool(await self._ask(is_member, driver.ensure_aiokafka_TP(TP(topic, partition))))
+
+    async def partition_counts(self, topics: Sequence[str]) -> dict[str, int]:
+        """How many partitions each topic has, 0 where there is no such topic; raises StoreUnavailable."""
+        return cast(dict[str, int], await self._ask(partition_counts, topics))
+
+    async def _ask(self, question: Callable[..., Awaitable[object]], about: object) -> object:
+        thread = cast(ChunkConsumer, self.consumer)._thread
+        asked = thread.call_thread(question, thread._ensure_consumer(), about)
         try:
-            return bool(await asyncio.wait_for(consumer._commit({TP(topic, partition): offset}), REQUEST_TIMEOUT_S))
-        except TimeoutError:
-            return False
+            return await asyncio.wait_for(asked, ANSWER_TIMEOUT_S)
+        except (TimeoutError, KafkaError) as error:
+            raise StoreUnavailable(f"Kafka does not answer about {about}: {error!r}") from error
+
+    def give_up(self, topic: str, partition: int, generation: int) -> None:
+        """Drop what is queued and still comes of a partition, unacknowledged, until it is sought again.
+
+        Unless it was already, since that generation.
+        """
+        cast(ChunkConsumer, self.consumer).give_up(TP(topic, partition), generation)
+
+    @property
+    def given_up(self) -> frozenset[TP]:
+        """Partitions that were given up and not sought since."""
+        return frozenset(cast(ChunkConsumer, self.consumer).given_up)
 
     async def rewind(self, topic: str, partition: int, offset: int) -> None:
         """Make `offset` the start of the partition's next chunk and drop what is queued of it; called by the agent."""

@@ -11,8 +11,9 @@ One agent a topic, concurrency 1, nothing left running after the loop's body: ch
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Final, cast
 
@@ -20,12 +21,13 @@ import aiokafka
 import faust
 import numpy as np
 import numpy.typing as npt
-from aiokafka.errors import UnsupportedVersionError
+from aiokafka.errors import KafkaError, UnsupportedVersionError
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, AppT, ConsumerMessage, Message
 
 from features.store import StoreUnavailable
+from streams.transport_heard import Heard
 from streams.transport_publish import ChunkProducer
 
 StartPositions = Callable[[frozenset[TP]], Awaitable[Mapping[TP, int]]]
@@ -47,7 +49,16 @@ _log = logging.getLogger(__name__)
 
 
 class PositionLost(Exception):
-    """A partition ends before the position to start from: its topic was made anew, or lost. A person must decide."""
+    """A partition ends before the position to read from: its topic was made anew, or lost. A person must decide."""
+
+    @staticmethod
+    def at(tp: TP, end: int, position: int) -> "PositionLost":
+        """The error in words."""
+        return PositionLost(
+            f"{tp.topic}/{tp.partition} ends at {end}, but was read up to {position}: the topic was made anew, or has "
+            "lost records. Restore it; or, to begin again with what it has now, set MICRO_INTENTS_NAMESPACE and "
+            "MICRO_INTENTS_GROUP to new names"
+        )
 
 
 class SeekFailed(Exception):
@@ -61,6 +72,7 @@ class RecordChunk:
     `start` is where the previous chunk of this generation ended, or the position sought: a legal hole in the offsets is
     inside a chunk, never between two. `end` is the last record's offset + 1. `timestamps` are Kafka's (UTC ms, -1 for
     none). `generation` differs after every seek: what was kept about the partition under another one is void.
+    `missing` offsets from `start` on were deleted by retention before they were read.
     """
 
     topic: str
@@ -72,6 +84,7 @@ class RecordChunk:
     values: list[bytes | None]
     offsets: npt.NDArray[np.int64]
     timestamps: npt.NDArray[np.int64]
+    missing: int = 0
 
     def __len__(self) -> int:
         return len(self.values)
@@ -99,6 +112,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._next = {}
+        self.heard = Heard()
 
     def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
@@ -119,7 +133,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
                 committed = await consumer.committed(driver.ensure_aiokafka_TP(tp))
                 position = begins[tp] if committed is None else committed
             if position > ends[tp]:  # aiokafka would begin again at the earliest record, as if nothing were the matter
-                raise PositionLost(f"{tp.topic}/{tp.partition} ends at {ends[tp]}, but was read up to {position}")
+                raise PositionLost.at(tp, ends[tp], position)
             if position < begins[tp]:
                 _log.error("%s/%d: records %d to %d are gone", tp.topic, tp.partition, position, begins[tp])
             positions[tp] = position
@@ -167,6 +181,8 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         if tp not in consumer.assignment() or self._next.get(tp, (None, 0, -1))[2] != position:
             return False
         ends = await consumer.end_offsets([tp])
+        if position > ends[tp]:
+            raise PositionLost.at(tp, ends[tp], position)
         return bool(await consumer.position(driver.ensure_aiokafka_TP(tp)) >= ends[tp])
 
     async def _fetch_records(
@@ -174,15 +190,31 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
     ) -> dict[TP, list[Any]]:
         fetched = await super()._fetch_records(consumer, *args, **options)
         # No await from here on: aiokafka moved its positions past these records in this very turn of the loop.
-        assignment = consumer._subscription.subscription.assignment
+        assignment, now_s = consumer._subscription.subscription.assignment, time.monotonic()
+        for tp in map(ensure_TP, assignment.tps if assignment is not None else ()):
+            self.heard.look(tp, assignment.state_value(driver.ensure_aiokafka_TP(tp)).timestamp, now_s)
         size = cast(ChunkTransport, self.transport).max_records
         chunks = {}
         for tp in map(ensure_TP, fetched):
             sought_in, generation, start = self._next.get(tp, (None, 0, 0))
             if sought_in is assignment:  # else assigned anew and not sought yet: its seek will bring the records again
+                if fetched[tp][0].offset < start:  # aiokafka found its position out of range, and began again
+                    raise PositionLost.at(tp, fetched[tp][0].offset, start)
                 chunks[tp] = _cut(tp, generation, start, fetched[tp], size)
                 self._next[tp] = (assignment, generation, chunks[tp][-1].end)
+        for tp, parts in chunks.items():
+            if parts[0].offsets[0] > parts[0].start:
+                parts[0] = replace(parts[0], missing=await self._missing(consumer, tp, parts[0]))
         return chunks
+
+    async def _missing(self, consumer: aiokafka.AIOKafkaConsumer, tp: TP, chunk: RecordChunk) -> int:
+        """How much of the hole at a chunk's start is before the partition's beginning: deleted, else it was legal."""
+        try:
+            begin = (await consumer.beginning_offsets([tp]))[tp]
+        except KafkaError as error:  # the records must not get lost for this
+            _log.warning("Kafka does not say where %s/%d begins: %r", tp.topic, tp.partition, error)
+            return 0
+        return max(0, min(int(begin), int(chunk.offsets[0])) - chunk.start)
 
 
 class _NoReadOffsets(dict[TP, int | None]):
@@ -205,6 +237,7 @@ class ChunkConsumer(driver.Consumer):
         self._read_offset = _NoReadOffsets()
         self._generations: dict[TP, int] = {}
         self._finished: dict[TP, int] = {}
+        self.given_up: set[TP] = set()
         self._seeks = count(1)
         self._seeking = asyncio.Lock()
 
@@ -267,6 +300,7 @@ class ChunkConsumer(driver.Consumer):
         generation = next(self._seeks)
         for tp, position in positions.items():
             self._generations[tp] = generation
+            self.given_up.discard(tp)
             self._finished[tp] = self._committed_offset[tp] = position
         await self._thread.call_thread(self._thread.seek_to, positions, generation)
 
@@ -275,12 +309,18 @@ class ChunkConsumer(driver.Consumer):
         async with self._seeking:
             await self._seek_to(await self._thread.call_thread(self._thread.resolve, frozenset({tp}), {tp: offset}))
 
+    def give_up(self, tp: TP, generation: int) -> None:
+        """Let no chunk of a partition be current, and so handed out or finished, until it is sought again."""
+        if self._generations.get(tp) == generation:
+            del self._generations[tp]
+            self.given_up.add(tp)
+
     async def read_to_end(self, tp: TP, position: int) -> bool:
         """Whether all records of a partition were handed out up to `position`, and Kafka has no more now."""
         return bool(await self._thread.call_thread(self._thread.at_end, tp, position))
 
     def generation_of(self, tp: TP) -> int | None:
-        """The generation of a partition's last seek, None if there was none."""
+        """The generation of a partition's last seek, None if there was none, or it was given up since."""
         return self._generations.get(tp)
 
     def is_current(self, chunk: RecordChunk) -> bool:

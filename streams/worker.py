@@ -31,6 +31,7 @@ from sinks.records import Record
 from streams.dead_letters import DeadLetters, TooManyDeadLetters
 from streams.engine import Engine, LostPartition, Partition, Piece
 from streams.models import ModelWatch, load_model
+from streams.partition_count import PartitionCount, PartitionsChanged
 from streams.recovery import Recovery
 from streams.settings import Settings
 from streams.topics import REBUILD_DAYS
@@ -53,7 +54,13 @@ class CannotPublish(Exception):
     """Kafka refuses records that are committed: the worker stops, and its successor publishes them first."""
 
 
+class OutOfMemory(MemoryError):
+    """Memory does not even suffice for one record: the worker stops, to be started again."""
+
+
 _FATAL: Final = (
+    OutOfMemory,
+    PartitionsChanged,
     TooManyDeadLetters,
     UnreadableState,
     SubjectCollision,
@@ -81,17 +88,21 @@ class Worker:
     decoder: Decoder
     dead_letters: DeadLetters
     recovery: Recovery
+    count: PartitionCount
     idle_s: float
     held: dict[int, Held] = field(default_factory=dict)
+    missing: int = 0
+    """Records that Kafka deleted before this worker read them."""
     _busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def work(self, chunk: RecordChunk) -> None:
         """Work one chunk to its end: committed and published, or the partition given up."""
         async with self._busy:
+            tp = TP(chunk.topic, chunk.partition)
             try:
                 held = await self._claimed(chunk.topic, chunk.partition, chunk.generation)
             except _LOST as lost:
-                await self._lost(chunk, self._key(chunk.topic, chunk.partition), chunk.start, lost)
+                await self._lost(tp, chunk.generation, lost)
                 return
             position = held.partition.cursor.position
             if position not in (-1, chunk.start):
@@ -112,16 +123,24 @@ class Worker:
             try:
                 await self._careful(held.partition, records)
             except _LOST as lost:
-                at = max(held.partition.cursor.position, chunk.start)
-                await self._lost(chunk, held.partition.key, at, lost)
+                await self._lost(tp, chunk.generation, lost)
+                return
             held.quiet_since = time.monotonic()
+            if chunk.missing:
+                self.missing += chunk.missing
+                told = (*tp, chunk.start, chunk.start + chunk.missing, chunk.missing)
+                _log.error("%s/%d: records %d to %d were deleted before they were read: %d are missing", *told)
 
     async def _claimed(self, topic: str, partition: int, generation: int) -> Held:
         """A partition, claimed once an assignment; what its last owner may not have published, is."""
         held = self.held.get(partition)
         if held is None or held.generation != generation:
             key = self._key(topic, partition)
-            found = await lasting(lambda: self.engine.claim(key, secrets.token_hex(16)))
+            if not await lasting(lambda: self.app.is_member(topic, partition)):
+                raise NotOwner("the group has gone on without this worker")  # which was paused: no claim of its own
+            count = await lasting(lambda: self.count.now(topic))
+            found = await lasting(lambda: self.engine.claim(key, secrets.token_hex(16), count))
+            self.count.compare(topic, found.partitions, count)
             await self._publish(found.outbox)
             await lasting(lambda: self.recovery.settle(found))
             await lasting(lambda: self.recovery.take_over(found))
@@ -132,15 +151,20 @@ class Worker:
     def _key(self, topic: str, partition: int) -> PartitionKey:
         return PartitionKey(self.engine.setup.namespace, topic, partition)
 
-    async def _lost(self, chunk: RecordChunk, key: PartitionKey, position: int, lost: Exception) -> None:
+    async def _lost(self, tp: TP, generation: int, lost: Exception) -> None:
         """Ask Kafka who owns the partition; if it is still us, go on from Redis' position with a claim of our own."""
-        self.held.pop(chunk.partition, None)
-        tp = TP(chunk.topic, chunk.partition)
-        ours = tp in self.app.assigned and await self.app.commit_offset(chunk.topic, chunk.partition, position)
+        self.held.pop(tp.partition, None)
+        ours = await lasting(lambda: self.app.is_member(*tp))
         _log.warning("%s/%d: %s; by Kafka it is %s", *tp, lost, "still ours" if ours else "another's")
         if ours:
-            found = await lasting(lambda: self.engine.store.cursor(key))
-            await self.app.rewind(*tp, found.position if found.position >= 0 else chunk.start)
+            await self._again(tp)
+        else:
+            self.app.give_up(*tp, generation)
+
+    async def _again(self, tp: TP) -> None:
+        """Seek to Redis' position, or Kafka's where it has none."""
+        found = await lasting(lambda: self.engine.store.cursor(self._key(*tp)))
+        await self.app.rewind(*tp, found.position)
 
     async def _careful(self, partition: Partition, records: Records) -> None:
         """Work records; an unexpected error is tried again, then halved down to the one record that causes it."""
@@ -152,6 +176,14 @@ class Worker:
                 return
             except (*_FATAL, *_LOST):
                 raise
+            except MemoryError as error:
+                _log.warning("%s/%d from %d: out of memory", records.topic, records.partition, records.start)
+                if len(records.offsets) <= 1:
+                    raise OutOfMemory(
+                        f"{records.topic}/{records.partition}: not enough memory for one record, {records.start}; "
+                        "nothing is lost: give the worker more memory (see what takes it)"
+                    ) from error
+                break  # no fault of the records: fewer of them need less
             except Exception as error:  # noqa: BLE001  # the agent's edge: Faust would drop the chunk
                 _log.exception("%s/%d from %d, try %d", records.topic, records.partition, records.start, attempt)
                 bug = f"bug: {type(error).__name__}"
@@ -202,29 +234,43 @@ class Worker:
     async def _publish(self, records: list[Record]) -> None:
         """Publish; what cannot be published stops the worker, because the next commit would overwrite the outbox."""
         try:
-            await lasting(lambda: self.app.publish(records))
-        except (StoreUnavailable, PublishAgain):
+            await lasting(lambda: self._try_to_publish(records))
+        except (StoreUnavailable, PublishAgain, CannotPublish):
             raise
+        except MemoryError as error:
+            raise OutOfMemory("memory does not suffice to publish what is committed: it stays in Redis") from error
         except Exception as error:
             raise CannotPublish(
                 f"{len(records)} records cannot be published ({error!r}): what is committed stays in Redis; check the "
                 "topics and their partitions with `micro-intents doctor`, then start again"
             ) from error
 
+    async def _try_to_publish(self, records: list[Record]) -> None:
+        try:
+            await self.app.publish(records)
+        except PublishAgain:
+            counts = await self.app.partition_counts(sorted({record.topic for record in records}))
+            if gone := [topic for topic, count in counts.items() if count == 0]:
+                raise CannotPublish(f"there is no topic {', '.join(gone)}: micro-intents topics create") from None
+            raise
+
     async def tick(self) -> None:
         """Claim what was assigned, though nothing may come of it, and move the watermarks of quiet partitions."""
         for topic, partition in sorted(self.app.assigned):
             async with self._busy:
+                tp = TP(topic, partition)
+                if tp in self.app.given_up and await lasting(lambda: self.app.is_member(*tp)):  # noqa: B023  # at once
+                    await self._again(tp)
                 generation = self.app.generation(topic, partition)
-                if generation is None or TP(topic, partition) not in self.app.assigned:
+                if generation is None or tp not in self.app.assigned:
                     continue
                 try:
                     held = await self._claimed(topic, partition, generation)
+                    held.quiet_since = max(held.quiet_since, self.app.heard_since(*tp))  # an absent Kafka is not quiet
                     if self.idle_s > 0 and time.monotonic() - held.quiet_since >= self.idle_s:
                         await self._advance(held)
                 except _LOST as lost:
-                    _log.warning("%s/%d: %s", topic, partition, lost)
-                    self.held.pop(partition, None)
+                    await self._lost(tp, generation, lost)
 
     async def _advance(self, held: Held) -> None:
         """Move the watermark of a partition by its idle time, if Kafka confirms that it was read to its end."""
@@ -281,7 +327,8 @@ def make_worker(settings: Settings) -> ChunkApp:
     )
     letters = DeadLetters(settings.dead_letter, settings.dead_letters_per_minute)
     recovery = Recovery(app, engine, _wall_clock_ms, REBUILD_DAYS * 86_400_000)
-    worker = Worker(app, engine, Decoder(catalogue), letters, recovery, settings.idle_s)
+    count = PartitionCount(app, settings.intents)
+    worker = Worker(app, engine, Decoder(catalogue), letters, recovery, count, settings.idle_s)
 
     @app.agent(app.topic(settings.clickstream), name="micro_intents.detect")
     async def detect(stream: StreamT[RecordChunk]) -> None:

@@ -46,8 +46,8 @@ def test_an_exception_in_the_agent_stops_the_worker(setting: Make) -> None:
     assert at.committed() == [20]
 
 
-def test_offsets_are_committed_and_asked_at_once(setting: Make) -> None:
-    """An agent may commit an offset itself and learns whether Kafka took it: not for a partition that it has not."""
+def test_what_kafka_is_asked(setting: Make) -> None:
+    """Whether this worker still has a partition, how many a topic has, and whether one was read to its end."""
     at = setting(partitions=1)
     at.feed(10)
     found: list[object] = []
@@ -56,15 +56,14 @@ def test_offsets_are_committed_and_asked_at_once(setting: Make) -> None:
     @app.agent(app.topic(at.topic), name="test.read")
     async def read(stream: StreamT[RecordChunk]) -> None:
         async for _ in stream:
-            found.append(await app.commit_offset(at.topic, 0, 3))
-            found.append(at.committed())
-            found.append(await app.commit_offset(at.topic, 7, 3))
+            found.append([await app.is_member(at.topic, partition) for partition in (0, 7)])
+            found.append(await app.partition_counts([at.topic, "no-such-topic"]))
             found.append([await app.read_to_end(at.topic, 0, position) for position in (3, 10)])
             found.append(app.assigned)
             raise EOFError
 
     assert isinstance(asyncio.run(crash(app)), EOFError)
-    assert found == [True, [3], False, [False, True], {TP(at.topic, 0)}]
+    assert found == [[True, False], {at.topic: 1, "no-such-topic": 0}, [False, True], {TP(at.topic, 0)}]
 
 
 def test_a_worker_outlives_its_broker(setting: Make, kafka: Service, topic_factory: TopicFactory) -> None:

@@ -18,6 +18,7 @@ from intents.model import Model
 from sinks.records import Record, unpack_outbox
 from streams.dead_letters import DeadLetters
 from streams.engine import Engine
+from streams.partition_count import PartitionCount
 from streams.recovery import Recovery
 from streams.transport import ChunkApp, RecordChunk
 from streams.wire import Decoder
@@ -53,12 +54,15 @@ class StandIn:
     refuse: Callable[[Record], Exception | None] = lambda _: None
     owner: bool = True
     at_end: bool = True
+    heard: float = 0.0
     sought: int = 0
     current: int = 1
     begin: int = 0
     acknowledged: int = -1
     rewinds: list[int] = field(default_factory=list)
-    commits: list[int] = field(default_factory=list)
+    asked: int = 0
+    given_up: set[TP] = field(default_factory=set)
+    counts: dict[str, int] = field(default_factory=lambda: {"clickstream": 1, "intents": 1, "examples": 1, DEAD: 1})
 
     @property
     def app(self) -> ChunkApp:
@@ -67,7 +71,7 @@ class StandIn:
 
     def generation(self, topic: str, partition: int) -> int | None:
         """Of the last seek."""
-        return self.current if (topic, partition) == self.lane else None
+        return self.current if (topic, partition) == self.lane and self.lane not in self.given_up else None
 
     async def publish(self, records: Sequence[Record], timeout_s: float = 30.0) -> None:
         """Keep what is published, up to the first record that is refused."""
@@ -84,12 +88,25 @@ class StandIn:
 
     def seek(self, offset: int) -> None:
         """What Kafka hands out next begins at `offset`."""
-        self.sought, self.current = offset, self.current + 1
+        self.sought, self.current = max(offset, 0), self.current + 1
+        self.given_up.clear()
 
-    async def commit_offset(self, topic: str, partition: int, offset: int) -> bool:
+    def heard_since(self, topic: str, partition: int) -> float:
+        """Since when Kafka has answered, as the test has it."""
+        return self.heard
+
+    async def is_member(self, topic: str, partition: int) -> bool:
         """Whether this is the owner."""
-        self.commits.append(offset)
-        return self.owner
+        self.asked += 1
+        return self.owner and (topic, partition) in self.assigned
+
+    def give_up(self, topic: str, partition: int, generation: int) -> None:
+        """Nothing more comes of a partition."""
+        self.given_up.add(TP(topic, partition))
+
+    async def partition_counts(self, topics: Sequence[str]) -> dict[str, int]:
+        """How many partitions the topics have, as the test has it."""
+        return {topic: self.counts.get(topic, 0) for topic in topics}
 
     async def committed(self, topic: str, partition: int) -> int:
         """What the group has committed, as the test has it."""
@@ -123,7 +140,7 @@ class StandIn:
     async def deliver(self, work: Callable[[RecordChunk], Awaitable[None]], size: int = 1_000) -> None:
         """Hand out chunks of `size` from where it was sought until the end, honouring seeks."""
         for _ in range(1_000):
-            if self.sought >= len(self.records):
+            if self.sought >= len(self.records) or self.given_up:
                 return
             chunk = self.chunk(self.sought, min(self.sought + size, len(self.records)))
             await work(chunk)
@@ -219,7 +236,8 @@ def worker(
     setup = Setup(STEERED, catalogue, catalogue.names)
     engine = Engine(store, setup, model or steered_model(), LATENESS, max_customers=most)
     recovery = Recovery(app.app, engine, lambda: T, 7 * 86_400_000)
-    return Worker(app.app, engine, Decoder(catalogue), DeadLetters(DEAD, limit), recovery, idle_s)
+    count = PartitionCount(app.app, "intents")
+    return Worker(app.app, engine, Decoder(catalogue), DeadLetters(DEAD, limit), recovery, count, idle_s)
 
 
 def run(app: StandIn, store: MemoryStore, size: int = 1_000, **options: Any) -> Worker:

@@ -1,0 +1,141 @@
+"""Real worker processes on real services, what is done to them, and how it is judged: by a clean run in process."""
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import orjson
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
+
+from features.redis_store import RedisStore
+from features.store import PartitionKey
+from streams.children import wait_for
+from streams.recordings import RecordingBatch
+from streams.settings import Settings
+from tests.job import PARTITIONS, ROOT, InProcessRun, KafkaRun, without_repeats
+
+SESSION_S = 3.0
+"""After which the group takes the partitions of a worker that it does not hear of."""
+
+
+class FaultRun(KafkaRun):
+    """A job whose workers meet faults."""
+
+    def __init__(self, settings: Settings, folder: Path, snapshot: bytes) -> None:
+        super().__init__(settings, folder)
+        self.snapshot = snapshot
+        self.started = 0
+
+    @contextmanager
+    def admin(self) -> Iterator[KafkaAdminClient]:
+        """Kafka, to change its topics."""
+        client = KafkaAdminClient(bootstrap_servers=self.settings.broker)
+        try:
+            yield client
+        finally:
+            client.close()
+
+    def create(self, topic: str, partitions: int = PARTITIONS, settings: Mapping[str, str] | None = None) -> None:
+        """Make a topic."""
+        wanted = {"num_partitions": partitions, "replication_factor": 1, "configs": dict(settings or {})}
+        with self.admin() as admin:
+            admin.create_topics({topic: wanted}, wait_for_metadata=True)
+
+    @contextmanager
+    def worker(self, **faults: Any) -> Iterator[subprocess.Popen[bytes]]:
+        """A worker process of `program`, with its faults; SIGTERM at the end, if it still runs."""
+        self.started += 1
+        path = self.folder / f"faults-{self.started}.json"
+        path.write_bytes(orjson.dumps(faults | {"settings": asdict(self.settings)}))
+        log = self.folder / f"started-{self.started}.log"
+        with log.open("wb") as output:
+            command = [sys.executable, "-m", "tests.faults.program", str(path)]
+            process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
+        log.rename(self.log_of(process))
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.kill(process.pid, signal.SIGCONT)
+                process.terminate()
+            try:
+                process.wait(20)
+            finally:
+                process.kill()
+
+    def configure(self, topic: str, name: str, value: object) -> None:
+        """Set a topic's setting."""
+        with self.admin() as admin:
+            admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs={name: str(value)})])
+
+    def ends_of(self, topic: str) -> list[int]:
+        """Where each partition of a topic ends."""
+        places = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+        with self.admin() as admin:
+            found = admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.LATEST))
+        return [found[place].offset for place in places]
+
+    def positions(self) -> list[int]:
+        """Redis' position of each partition."""
+
+        async def ask() -> list[int]:
+            store = RedisStore.from_url(self.settings.redis_url)
+            keys = [PartitionKey(self.settings.namespace, self.settings.clickstream, n) for n in range(PARTITIONS)]
+            found = [(await store.cursor(key)).position for key in keys]
+            await store.close()
+            return found
+
+        return asyncio.run(ask())
+
+    def log_of(self, process: subprocess.Popen[bytes]) -> Path:
+        """A process's log."""
+        return self.folder / f"process-{process.pid}.log"
+
+    def said(self, process: subprocess.Popen[bytes]) -> str:
+        """What a process has logged so far."""
+        return self.log_of(process).read_text()
+
+    def wait_for_words(self, process: subprocess.Popen[bytes], *words: str, timeout_s: float = 40.0) -> None:
+        """Wait until a process has said all these words."""
+        try:
+            wait_for(lambda: all(it in self.said(process) for it in words), f"{words} in a log", timeout_s)
+        except Exception as error:
+            raise AssertionError(self.logs()) from error
+
+    def ends(self, process: subprocess.Popen[bytes], code: int, *words: str, timeout_s: float = 40.0) -> str:
+        """Wait for a process to end by itself with this code, having said these words; returns its log."""
+        assert process.wait(timeout_s) == code, self.logs()
+        said = self.said(process)
+        assert all(it in said for it in words), said[-4000:]
+        return said
+
+    def claimed(self, process: subprocess.Popen[bytes], after: int = 0) -> set[int]:
+        """Partitions that a process has claimed, from this place of its log on."""
+        return {int(it) for it in re.findall(r"claimed [^ /]+/(\d+),", self.said(process)[after:])}
+
+    def assert_clean(self, batch: RecordingBatch, *, dead: int = 0) -> None:
+        """States are those of a clean run in process, byte for byte; so are intents, repeats dropped."""
+        alone = InProcessRun(batch, self.snapshot, self.settings)
+        published = self.published(self.settings.intents)
+        assert any(published.values())
+        for number, values in published.items():
+            assert without_repeats(values) == alone.intents[number], f"partition {number}"
+        assert self.states(batch.keys) == alone.states(self.settings, batch.keys)
+        assert self.count(self.settings.dead_letter, 1) == dead
+
+
+def timed(condition: Callable[[], bool], what: str, bound_s: float) -> float:
+    """Wait for something; returns how long it took (s), which must be at most `bound_s`."""
+    began = time.monotonic()
+    wait_for(condition, what, bound_s)
+    return time.monotonic() - began
