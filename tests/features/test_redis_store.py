@@ -180,7 +180,7 @@ def test_check(store: Driven, raw: redis.Redis) -> None:
     """What doctor tells about Redis is what it is set to, and names what would lose states."""
     kept = store.store
     assert isinstance(kept, RedisStore)
-    found = store.run(kept.check())
+    (found,) = store.run(kept.check())
     server = raw.info()
     assert (found.version, found.max_bytes) == (server["redis_version"], server["maxmemory"])
     assert found.maxmemory_policy == raw.config_get("maxmemory-policy")["maxmemory-policy"]
