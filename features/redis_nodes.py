@@ -8,7 +8,7 @@ A slot on its way to another node is waited for (ASK, TRYAGAIN): a commit needs 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, cast
 from urllib.parse import urlsplit
@@ -69,7 +69,7 @@ class Nodes:
         """A node did not answer: a cluster may have made another one the owner of its slots."""
         if self._owners:
             self._stale = True
-            self._known.sort(key=lambda url: url == node.url)
+            self._ask_last(node.url)
 
     async def redirected(self, node: Node, error: Exception, *, again: bool) -> None:
         """Learn from one of REDIRECTIONS that `node` gave; with `again`, not the first one, it takes a pause."""
@@ -94,6 +94,9 @@ class Nodes:
             self._nodes[url] = Node(url, self._connect(url))
         return self._nodes[url]
 
+    def _ask_last(self, url: str) -> None:
+        self._known.sort(key=lambda known: known == url)
+
     async def _learn(self) -> None:
         """Ask who owns which slots, if that may have changed; raises what the last node said if none answers."""
         async with self._learning:
@@ -106,6 +109,7 @@ class Nodes:
                         slots = await _slots(self._node(url).client)
                 except _CUT as error:
                     last = error
+                    self._ask_last(url)
                     continue
                 except faults.ResponseError as error:
                     self._not_told(str(error))

@@ -66,7 +66,7 @@ class Checkup:
 
 
 class RedisStore:
-    """The store contract on one Redis (6.2 or later) or a cluster; safe to share between partitions of one event loop."""
+    """The store contract on one Redis (6.2 or later) or a cluster; the partitions of one event loop may share it."""
 
     def __init__(self, link: RedisLink) -> None:
         self._link = link
