@@ -30,6 +30,7 @@ class Node:
         self.port = port = free_port()
         self.bus = free_port()
         options = ["--cluster-enabled", "yes", "--cluster-port", str(self.bus), "--repl-diskless-sync-delay", "0"]
+        options += ["--shutdown-timeout", "0"]  # a former master would wait for its replica
         options += ["--cluster-node-timeout", str(NODE_TIMEOUT_MS), "--cluster-require-full-coverage", "yes"]
         options += ["--save", "", "--appendonly", "yes", "--maxmemory-policy", "noeviction"]
         command = [redis_server(), "--bind", "127.0.0.1", "--port", str(port), *options]
@@ -117,7 +118,7 @@ class Cluster:
         raise LookupError(f"nobody owns slot {slot}")
 
     def move(self, slot: int, to: Node, *, meanwhile: Callable[[], None] = _nothing, page: int = 3) -> None:
-        """Move a slot as redis-cli does; `meanwhile` is called when it has begun, and when half of its keys are gone."""
+        """Move a slot as redis-cli does; `meanwhile` is called when it begins, and when half of its keys are gone."""
         source = self.owner(slot)
         to.cluster("SETSLOT", slot, "IMPORTING", source.name)
         source.cluster("SETSLOT", slot, "MIGRATING", to.name)
