@@ -30,7 +30,6 @@ class Node:
         self.port = port = free_port()
         self.bus = free_port()
         options = ["--cluster-enabled", "yes", "--cluster-port", str(self.bus), "--repl-diskless-sync-delay", "0"]
-        options += ["--shutdown-timeout", "0"]  # a former master would wait for its replica
         options += ["--cluster-node-timeout", str(NODE_TIMEOUT_MS), "--cluster-require-full-coverage", "yes"]
         options += ["--save", "", "--appendonly", "yes", "--maxmemory-policy", "noeviction"]
         command = [redis_server(), "--bind", "127.0.0.1", "--port", str(port), *options]
@@ -56,6 +55,7 @@ class Node:
     def stop(self) -> None:
         """End it for good."""
         self.raw.close()
+        self.program.kill()  # it would take its time to tell a replica
         self.program.stop()
 
 
