@@ -13,7 +13,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from features.redis_nodes import REDIRECTIONS, Node, Nodes
-from features.store import StoreUnavailable
+from features.store import NotAllowed, StoreUnavailable
 
 Answered = TypeVar("Answered")
 
@@ -26,11 +26,12 @@ MAX_CONNECTIONS: Final = 32
 _REFUSED: Final = (faults.AuthenticationError, faults.AuthorizationError, faults.NoPermissionError)
 _UNSETTLED: Final = (faults.AskError, faults.TryAgainError)
 
+_DENIED: Final = "it refuses this user: correct the user, the password or the user's rights (ACL)"
 _FULL: Final = "it is out of memory: raise its maxmemory, or move a namespace to another Redis"
 _REPLICA: Final = "it is a read-only replica: use the address of the primary"
 
 _ADVICE: Final[tuple[tuple[tuple[type[Exception], ...], str], ...]] = (
-    (_REFUSED, "it refuses this user: correct the user, the password or the user's rights (ACL)"),
+    (_REFUSED, _DENIED),
     ((faults.BusyLoadingError,), "it is still loading its data from disk: wait until it has"),
     ((faults.OutOfMemoryError,), _FULL),
     ((faults.ReadOnlyError,), _REPLICA),
@@ -50,6 +51,12 @@ _CODES: Final[dict[str, str]] = {
     "READONLY": _REPLICA,
 }
 """What to do about errors that the client does not name, by code; scripts and transactions put words before it."""
+
+_WORDS: Final = (
+    ("The user executing the script can't", _DENIED),
+    ("SELECT is not allowed in cluster mode", "a cluster has database 0 only: end its address with /0"),
+)
+"""What to do about errors without a code, by their words."""
 
 _CODE: Final = re.compile(rf"(?:^|: -|caused error: \(['\"]|because of: )({'|'.join(_CODES)}) ")
 
@@ -127,7 +134,8 @@ class RedisLink:
             advice = advice_on(said)
             if advice is None:
                 raise
-            raise StoreUnavailable(f"Redis at {self.address}: {advice} ({str(said) or type(said).__name__})") from error
+            kind = NotAllowed if isinstance(said, _REFUSED) or advice is _DENIED else StoreUnavailable
+            raise kind(f"Redis at {self.address}: {advice} ({str(said) or type(said).__name__})") from error
 
     async def close(self) -> None:
         """Close every connection."""
@@ -144,7 +152,9 @@ def advice_on(error: Exception) -> str | None:
         if isinstance(error, kinds):
             return advice
     code = _CODE.search(str(error))
-    return _CODES[code.group(1)] if code else None
+    if code:
+        return _CODES[code.group(1)]
+    return next((advice for words, advice in _WORDS if words in str(error)), None)
 
 
 def plain_address(url: str) -> str:

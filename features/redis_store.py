@@ -49,15 +49,26 @@ class Checkup:
     address: str = ""
 
     @property
+    def evicts(self) -> bool:
+        """Whether keys of ours are deleted when memory is full; `volatile-` policies spare what does not expire."""
+        return self.maxmemory_policy.startswith("allkeys-")
+
+    @property
     def problems(self) -> list[str]:
         """What to change, in words; empty when all is well."""
         found = []
         if tuple(int(part) for part in self.version.split(".")[:2]) < (6, 2):
             found.append(f"Redis {self.version} is untested: upgrade to 6.2 or later")
-        if self.maxmemory_policy != "noeviction":
-            found.append(f"maxmemory-policy is {self.maxmemory_policy}, so states may vanish: set it to noeviction")
         if not self.aof_enabled:
             found.append("AOF is off, so a restart loses states and rebuilds them from Kafka: set appendonly yes")
+        return found + self.problems_of_memory
+
+    @property
+    def problems_of_memory(self) -> list[str]:
+        """What to change lest states vanish or writes fail."""
+        found = []
+        if self.maxmemory_policy != "noeviction":
+            found.append(f"maxmemory-policy is {self.maxmemory_policy}, so states may vanish: set it to noeviction")
         if self.max_bytes and self.used_bytes > 0.9 * self.max_bytes:
             found.append(
                 f"{self.used_bytes:,} of {self.max_bytes:,} bytes are used: raise maxmemory before writes fail"
@@ -193,10 +204,10 @@ class RedisStore:
         return [
             Checkup(
                 version=str(told["redis_version"]),
-                maxmemory_policy=str(told["maxmemory_policy"]),
-                aof_enabled=bool(int(told["aof_enabled"])),
+                maxmemory_policy=str(told.get("maxmemory_policy", "unknown")),
+                aof_enabled=bool(int(told.get("aof_enabled", 1))),
                 used_bytes=int(told["used_memory"]),
-                max_bytes=int(told["maxmemory"]),
+                max_bytes=int(told.get("maxmemory", 0)),
                 address=address,
             )
             for address, told in found

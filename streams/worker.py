@@ -32,6 +32,7 @@ from streams.dead_letters import DeadLetters, TooManyDeadLetters
 from streams.engine import Engine, LostPartition, Partition, Piece
 from streams.models import ModelWatch, load_model
 from streams.recovery import Recovery
+from streams.redis_fitness import EvictingRedis, RedisFitness
 from streams.settings import Settings
 from streams.topics import REBUILD_DAYS
 from streams.transport import ChunkApp, PublishAgain, RecordChunk, chunk_app, run_worker
@@ -58,6 +59,7 @@ _FATAL: Final = (
     UnreadableState,
     SubjectCollision,
     StoreUnavailable,
+    EvictingRedis,
     PublishAgain,
     CannotPublish,
 )
@@ -82,6 +84,7 @@ class Worker:
     dead_letters: DeadLetters
     recovery: Recovery
     idle_s: float
+    fitness: RedisFitness | None = None
     held: dict[int, Held] = field(default_factory=dict)
     _busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -118,6 +121,8 @@ class Worker:
 
     async def _claimed(self, topic: str, partition: int, generation: int) -> Held:
         """A partition, claimed once an assignment; what its last owner may not have published, is."""
+        if self.fitness is not None:
+            await lasting(self.fitness.look)
         held = self.held.get(partition)
         if held is None or held.generation != generation:
             key = self._key(topic, partition)
@@ -281,7 +286,7 @@ def make_worker(settings: Settings) -> ChunkApp:
     )
     letters = DeadLetters(settings.dead_letter, settings.dead_letters_per_minute)
     recovery = Recovery(app, engine, _wall_clock_ms, REBUILD_DAYS * 86_400_000)
-    worker = Worker(app, engine, Decoder(catalogue), letters, recovery, settings.idle_s)
+    worker = Worker(app, engine, Decoder(catalogue), letters, recovery, settings.idle_s, RedisFitness(store))
 
     @app.agent(app.topic(settings.clickstream), name="micro_intents.detect")
     async def detect(stream: StreamT[RecordChunk]) -> None:

@@ -194,7 +194,7 @@ def test_check(store: Driven, raw: redis.Redis) -> None:
         (Checkup("7.0.15", "noeviction", True, 10, 0), []),
         (Checkup("8.0.0", "noeviction", True, 89, 100), []),
         (Checkup("6.0.16", "noeviction", True, 10, 0), ["6.2"]),
-        (Checkup("7.2.4", "allkeys-lru", False, 91, 100), ["noeviction", "appendonly yes", "maxmemory"]),
+        (Checkup("7.2.4", "allkeys-lru", False, 91, 100), ["appendonly yes", "noeviction", "maxmemory"]),
     ],
 )
 def test_problems(found: Checkup, words: list[str]) -> None:
