@@ -10,9 +10,10 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -276,6 +277,18 @@ def test_connections_cut_in_the_middle_of_commits(make_job: MakeJob, own_redis: 
     job.equals_a_clean_run()
 
 
+def in_turn(*calls: Callable[[], None]) -> Callable[[], None]:
+    """Makes one of the calls after another, each time that it is called."""
+    left = list(calls)
+    return lambda: left.pop(0)()
+
+
+def another(job: Job, words: str) -> None:
+    """Wait until the worker says the words once more."""
+    before = job.logs().count(words)
+    wait_for(lambda: job.logs().count(words) > before, words)
+
+
 def test_a_slot_moves_while_a_worker_works(make_job: MakeJob) -> None:
     """On a cluster of three nodes, partitions' slots move while events flow: states and intents are a clean run's."""
     with Cluster() as cluster:
@@ -288,13 +301,8 @@ def test_a_slot_moves_while_a_worker_works(make_job: MakeJob) -> None:
                 slot = key_slot(key.prefix.encode())
                 source = cluster.owner(slot)
                 target = next(node for node in cluster.nodes if node is not source)
-                meanwhile = [lambda: job.more(400), lambda: wait_for(moving, "the worker to wait")]
-                before = job.logs().count("moving the partition's slot")
-
-                def moving(before: int = before) -> bool:
-                    return job.logs().count("moving the partition's slot") > before
-
-                cluster.move(slot, target, meanwhile=lambda todo=meanwhile: todo.pop(0)())
+                waits = partial(another, job, "moving the partition's slot")
+                cluster.move(slot, target, meanwhile=in_turn(lambda: job.more(400), waits))
                 assert cluster.owner(slot) is target
             job.rest(worker)
         job.equals_a_clean_run()
