@@ -230,7 +230,7 @@ def test_a_worker_refuses_a_redis_that_evicts(make_job: MakeJob, own_redis: Serv
 def test_a_redis_that_does_not_say_how_it_is_set_up(make_job: MakeJob, own_redis: Service) -> None:
     """Where INFO is denied the worker says what it cannot see, once, and works."""
     with redis.Redis.from_url(own_redis.url) as raw:
-        raw.execute_command("ACL SETUSER shy on nopass ~* +@all -info")  # type: ignore[no-untyped-call]  # redis-py
+        raw.execute_command("ACL SETUSER shy on nopass ~* +@all -info")
     job = make_job(own_redis.url.replace("://", "://shy:x@"))
     job.more(100)
     with job.process() as worker:
