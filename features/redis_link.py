@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from functools import partial
+from ssl import SSLError
 from typing import Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -27,6 +28,11 @@ _REFUSED: Final = (faults.AuthenticationError, faults.AuthorizationError, faults
 _UNSETTLED: Final = (faults.AskError, faults.TryAgainError)
 
 _DENIED: Final = "it refuses this user: correct the user, the password or the user's rights (ACL)"
+_AWAY: Final = "it cannot be reached: see that it runs and that the address is right (rediss:// where it wants TLS)"
+_TLS: Final = (
+    "no TLS with it: name the authority of its certificate (?ssl_ca_certs=/path/ca.pem), and see that the host's name "
+    "is in it"
+)
 _FULL: Final = "it is out of memory: raise its maxmemory, or move a namespace to another Redis"
 _REPLICA: Final = "it is a read-only replica: use the address of the primary"
 
@@ -39,13 +45,14 @@ _ADVICE: Final[tuple[tuple[tuple[type[Exception], ...], str], ...]] = (
     ((faults.ClusterDownError,), "its cluster is down, at least in part: bring its nodes back"),
     ((faults.InvalidResponse,), "what answers there does not speak Redis' protocol: correct the address"),
     ((faults.TimeoutError, TimeoutError), "it did not answer in time: look at its load, its slow log and the network"),
-    ((faults.ConnectionError, OSError), "it cannot be reached: see that it runs and that the address is right"),
+    ((faults.ConnectionError, OSError), _AWAY),
 )
 """What to do about each error, the first that fits."""
 
 _CODES: Final[dict[str, str]] = {
     "BUSY": "another script keeps it busy: wait, else SCRIPT KILL",
     "MISCONF": "it cannot write to its disk and refuses changes: free space or see its log",
+    "NOPERM": _DENIED,
     "NOREPLICAS": "it has too few replicas to accept changes: bring them back or lower min-replicas-to-write",
     "OOM": _FULL,
     "READONLY": _REPLICA,
@@ -54,6 +61,7 @@ _CODES: Final[dict[str, str]] = {
 
 _WORDS: Final = (
     ("The user executing the script can't", _DENIED),
+    ("EXEC without MULTI", _DENIED),
     ("SELECT is not allowed in cluster mode", "a cluster has database 0 only: end its address with /0"),
 )
 """What to do about errors without a code, by their words."""
@@ -148,6 +156,8 @@ async def _same(node: Node) -> Node:
 
 def advice_on(error: Exception) -> str | None:
     """What to do about `error`, None if it is a mistake of ours or of what lives under our keys."""
+    if isinstance(error.__cause__ or error.__context__, SSLError):
+        return _TLS
     for kinds, advice in _ADVICE:
         if isinstance(error, kinds):
             return advice
