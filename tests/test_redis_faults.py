@@ -28,6 +28,7 @@ from streams.settings import Settings
 from tests.conftest import TopicFactory
 from tests.features.cutting_proxy import CuttingProxy, Fault
 from tests.features.redis_cluster import Cluster
+from tests.features.secured_redis import PASSWORD, QUOTED, start_secured
 from tests.job import PARTITIONS, ROOT, InProcessRun, KafkaRun, cut, disturbed, first_records, learned, without_repeats
 from tests.services import Service
 
@@ -236,6 +237,18 @@ def test_a_redis_that_does_not_say_how_it_is_set_up(make_job: MakeJob, own_redis
     with job.process() as worker:
         job.finish(worker)
     assert job.logs().count("whether Redis evicts states cannot be seen") == 1
+
+
+def test_a_worker_through_tls_as_an_acl_user(make_job: MakeJob, tmp_path: Path) -> None:
+    """With the documented user's rights, and no others, a worker works through TLS; its log holds no password."""
+    job = make_job("")
+    for secured in start_secured(tmp_path, f"{job.settings.namespace}:{job.settings.clickstream}"):
+        job.settings = replace(job.settings, redis_url=secured.url("worker"))
+        with job.process() as worker:
+            job.rest(worker)
+        assert "cannot be seen" not in job.logs()
+        assert PASSWORD not in job.logs() and QUOTED not in job.logs()
+        job.equals_a_clean_run()
 
 
 class ProxyThread:

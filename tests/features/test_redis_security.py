@@ -1,105 +1,26 @@
 """The store through TLS and as an ACL user, with the lines of docs/security-redis.md, on a real Redis."""
 
 import asyncio
-import re
-import tempfile
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 
 from features.redis_store import RedisStore
 from features.store import NotAllowed, PartitionKey, StoreUnavailable, Verdict
-from streams.children import Program, ServiceFailed, free_port
-from streams.embedded import redis_server
 from tests.certificates import Authority
-from tests.conftest import missing
 from tests.features.driven_store import KEY, Driven, after, first
+from tests.features.secured_redis import PASSWORD, QUOTED, Secured, documented, start_secured
 from tests.features.store_contract import SHIRTS, SHOES, StoreContract
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "security-redis.md"
-PASSWORD = "p@ss:w/rd"
-QUOTED = "p%40ss%3Aw%2Frd"
-
-
-def documented() -> str:
-    """The ACL file of the document, for the namespaces of the tests."""
-    found = re.search(r"<!-- acl -->\n```\n(.*)```\n<!-- /acl -->", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
-    assert found
-    namespaces = "~mi:{test:* ~mi:{production:*"
-    assert found[1].count("~mi:{default:* ") == 2
-    return found[1].replace("~mi:{default:*", namespaces).replace(">PASSWORD", f">{PASSWORD}")
-
-
-@dataclass
-class Secured:
-    """A Redis that speaks TLS only, with the documented users, and one more for the tests."""
-
-    port: int
-    authority: Authority
-    admin: "redis.Redis"
-
-    def url(self, user: str, options: str = "", host: str = "127.0.0.1", password: str = QUOTED) -> str:
-        """The address for a user, with the authority unless other options are given."""
-        return f"rediss://{user}:{password}@{host}:{self.port}/0?{options or f'ssl_ca_certs={self.authority.ca}'}"
-
-    def with_client_certificate(self) -> str:
-        """The options of somebody who has a certificate."""
-        who = self.authority.issue("client")
-        return f"ssl_ca_certs={self.authority.ca}&ssl_certfile={who.cert}&ssl_keyfile={who.key}"
-
-
-def start(directory: Path, *, client_certificates: bool) -> Iterator[Secured]:
-    """A Redis with TLS; skips where its redis-server has none."""
-    try:
-        authority = Authority(directory / "tls")
-        server = authority.issue("redis", "IP:127.0.0.1")
-    except ServiceFailed as failed:
-        missing(str(failed))
-    home, port = Path(tempfile.mkdtemp(prefix="micro-intents-redis-")), free_port()
-    (home / "users.acl").write_text(f"{documented()}user admin on >{PASSWORD} ~* &* +@all\n")
-    command = [redis_server(), "--bind", "127.0.0.1", "--port", "0", "--tls-port", str(port), "--save", ""]
-    command += ["--tls-cert-file", str(server.cert), "--tls-key-file", str(server.key)]
-    command += ["--tls-ca-cert-file", str(authority.ca), "--aclfile", str(home / "users.acl")]
-    command += ["--tls-auth-clients", "yes" if client_certificates else "no", "--maxmemory-policy", "noeviction"]
-    who = authority.issue("admin")
-    admin = redis.Redis(
-        port=port,
-        host="127.0.0.1",
-        username="admin",
-        password=PASSWORD,
-        ssl=True,
-        ssl_ca_certs=str(authority.ca),
-        ssl_certfile=str(who.cert),
-        ssl_keyfile=str(who.key),
-    )
-
-    def answers() -> bool:
-        try:
-            return bool(admin.ping())
-        except (redis.ConnectionError, OSError):
-            return False
-
-    program = Program(command, home, answers)
-    try:
-        program.start()
-    except ServiceFailed as failed:
-        program.stop()
-        missing(f"no redis-server with TLS: {failed}")
-    try:
-        yield Secured(port, authority, admin)
-    finally:
-        admin.close()
-        program.stop()
+PLACES = ("test:clickstream", "test:clicks", "production:clickstream")
 
 
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     """A Redis with TLS and users."""
-    yield from start(tmp_path_factory.mktemp("secured"), client_certificates=False)
+    yield from start_secured(tmp_path_factory.mktemp("secured"), *PLACES)
 
 
 @pytest.fixture
@@ -179,7 +100,8 @@ def test_nobody_without_a_name(secured: Secured) -> None:
         assert "guessed" not in str(said)
 
 
-RIGHTS = re.findall(r"\+(\S+)", documented().splitlines()[0])
+RULES = documented(*PLACES).splitlines()[0].split()[2:]
+RIGHTS = [rule[1:] for rule in RULES if rule.startswith("+")]
 NOT_NEEDED_TO_WORK = {"info", "cluster|slots", "discard"}
 
 
@@ -208,8 +130,7 @@ def test_each_right_is_needed(secured: Secured, right: str) -> None:
     """Without any one of them the worker is told so, and a commit leaves nothing half-written."""
     secured.admin.flushall()
     secured.admin.script_flush()
-    rules = documented().splitlines()[0].split()[2:]
-    set_user(secured, *rules, f"-{right}")
+    set_user(secured, *RULES, f"-{right}")
     url = secured.url("poorer")
     if right in NOT_NEEDED_TO_WORK:
 
@@ -231,12 +152,11 @@ def test_each_right_is_needed(secured: Secured, right: str) -> None:
 
 def test_missing_rights_of_the_script(store: Driven, secured: Secured) -> None:
     """A right that only the script's later writes need is missed before its first one."""
-    rules = documented().splitlines()[0].split()[2:]
     store.claim()
     at = store.done(first(states={"anna": b"1"}, deadlines={"anna": 5}))
     before = store.dump()
     for right in ("set", "mset", "unlink", "zadd", "zrem", "hdel"):
-        set_user(secured, *rules, f"-{right}")
+        set_user(secured, *RULES, f"-{right}")
         said = said_to(secured.url("poorer"), lambda kept: kept.commit(KEY, after(at, states={"ben": b"2"})))
         assert isinstance(said, NotAllowed) and right.upper() in str(said)
         assert store.dump() == before
@@ -265,7 +185,7 @@ def test_without_tls_where_it_is_wanted(secured: Secured) -> None:
 
 def test_client_certificates(tmp_path: Path) -> None:
     """A Redis that wants a certificate of its clients gets it from the address."""
-    for secured in start(tmp_path, client_certificates=True):
+    for secured in start_secured(tmp_path, *PLACES, client_certificates=True):
         said_to(secured.url("worker"), lambda kept: kept.cursor(KEY))
 
         async def work(url: str) -> None:
