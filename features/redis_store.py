@@ -16,6 +16,8 @@ from functools import partial
 from importlib.resources import files
 from typing import Final, Literal, cast
 
+from redis.asyncio import Redis
+
 from features.redis_link import RedisLink
 from features.store import Answer, Claimed, Commit, Cursor, NotOwner, PartitionKey, Verdict
 
@@ -44,6 +46,12 @@ class Checkup:
     aof_enabled: bool
     used_bytes: int
     max_bytes: int
+    address: str = ""
+
+    @property
+    def evicts(self) -> bool:
+        """Whether keys of ours are deleted when memory is full; `volatile-` policies spare what does not expire."""
+        return self.maxmemory_policy.startswith("allkeys-")
 
     @property
     def problems(self) -> list[str]:
@@ -51,10 +59,16 @@ class Checkup:
         found = []
         if tuple(int(part) for part in self.version.split(".")[:2]) < (6, 2):
             found.append(f"Redis {self.version} is untested: upgrade to 6.2 or later")
-        if self.maxmemory_policy != "noeviction":
-            found.append(f"maxmemory-policy is {self.maxmemory_policy}, so states may vanish: set it to noeviction")
         if not self.aof_enabled:
             found.append("AOF is off, so a restart loses states and rebuilds them from Kafka: set appendonly yes")
+        return found + self.problems_of_memory
+
+    @property
+    def problems_of_memory(self) -> list[str]:
+        """What to change lest states vanish or writes fail."""
+        found = []
+        if self.maxmemory_policy != "noeviction":
+            found.append(f"maxmemory-policy is {self.maxmemory_policy}, so states may vanish: set it to noeviction")
         if self.max_bytes and self.used_bytes > 0.9 * self.max_bytes:
             found.append(
                 f"{self.used_bytes:,} of {self.max_bytes:,} bytes are used: raise maxmemory before writes fail"
@@ -63,16 +77,16 @@ class Checkup:
 
 
 class RedisStore:
-    """The store contract on one Redis (6.2 or later); safe to share between the partitions of one event loop."""
+    """The store contract on one Redis (6.2 or later) or a cluster; the partitions of one event loop may share it."""
 
     def __init__(self, link: RedisLink) -> None:
         self._link = link
-        self._redis = link.client
-        self._commit_script = self._redis.register_script(_SCRIPT)
 
     @classmethod
     def from_url(cls, url: str, *, timeout_s: float = 5.0, protocol: Literal[2, 3] = 2) -> "RedisStore":
         """A store at a `redis://`, `rediss://` or `unix://` address (ValueError for others); nothing connects yet.
+
+        Of a cluster any node will do, or several by commas (`redis://one:6379,two:6379/0`).
 
         `timeout_s` bounds each call, its repetitions included; over it the call raises StoreUnavailable.
         """
@@ -83,8 +97,8 @@ class RedisStore:
         if not token:
             raise ValueError("a claim needs a token")
 
-        def question() -> Awaitable[list[object]]:
-            pipe = self._redis.pipeline(transaction=True)
+        def question(redis: Redis) -> Awaitable[list[object]]:
+            pipe = redis.pipeline(transaction=True)
             pipe.hset(f"{key.prefix}meta", "token", token)
             if partitions:
                 pipe.hsetnx(f"{key.prefix}meta", "partitions", str(partitions))
@@ -94,7 +108,7 @@ class RedisStore:
             pipe.hgetall(f"{key.prefix}forgotten")
             return pipe.execute()
 
-        answers, _ = await self._link.ask(question)
+        answers, _ = await self._link.ask(key.prefix, question)
         *meta, kept = cast(list[bytes | None], answers[-4])
         outbox, times = cast(bytes | None, answers[-3]), cast(dict[bytes, bytes], answers[-1])
         forgotten = {customer: int(time) for customer, time in times.items()}
@@ -104,21 +118,22 @@ class RedisStore:
         """Due customers; Redis keeps equal scores in order of the members' bytes."""
         deadlines, before = f"{key.prefix}deadlines", f"({before_ms}"
         found, _ = await self._link.ask(
-            lambda: self._redis.zrangebyscore(deadlines, "-inf", before, start=0, num=limit, withscores=True)
+            key.prefix,
+            lambda redis: redis.zrangebyscore(deadlines, "-inf", before, start=0, num=limit, withscores=True),
         )
         return [(member.decode(), int(score)) for member, score in cast(list[tuple[bytes, float]], found)]
 
     async def read(self, key: PartitionKey, cursor: Cursor, customers: Sequence[str]) -> list[bytes | None]:
         """States and the cursor that they belong to, in one transaction."""
 
-        def question() -> Awaitable[list[object]]:
-            pipe = self._redis.pipeline(transaction=True)
+        def question(redis: Redis) -> Awaitable[list[object]]:
+            pipe = redis.pipeline(transaction=True)
             pipe.hmget(f"{key.prefix}meta", META_FIELDS)
             if customers:
                 pipe.mget(_state_keys(key, customers))
             return pipe.execute()
 
-        answers, _ = await self._link.ask(question)
+        answers, _ = await self._link.ask(key.prefix, question)
         found = _cursor(answers[0])
         if (found.token, found.sequence, found.position) != (cursor.token, cursor.sequence, cursor.position):
             raise NotOwner(f"{key}: read at {cursor}, found {found}")
@@ -131,7 +146,9 @@ class RedisStore:
         found is what this call did before it was cut (or an earlier call for the same commit: it stands just the same).
         """
         keys, arguments = _script_input(key, commit)
-        answer, repeated = await self._link.ask(lambda: self._commit_script(keys, arguments))
+        answer, repeated = await self._link.ask(
+            key.prefix, lambda redis: redis.register_script(_SCRIPT)(keys, arguments)
+        )
         verdict = Verdict(answer[0].decode())
         if repeated and verdict is Verdict.ALREADY:
             verdict = Verdict.OK
@@ -141,17 +158,17 @@ class RedisStore:
         """States as they are."""
         if not customers:
             return []
-        states, _ = await self._link.ask(lambda: self._redis.mget(_state_keys(key, customers)))
+        states, _ = await self._link.ask(key.prefix, lambda redis: redis.mget(_state_keys(key, customers)))
         return cast(list[bytes | None], states)
 
     async def cursor(self, key: PartitionKey) -> Cursor:
         """The partition's cursor."""
-        meta, _ = await self._link.ask(lambda: self._redis.hmget(f"{key.prefix}meta", META_FIELDS))
+        meta, _ = await self._link.ask(key.prefix, lambda redis: redis.hmget(f"{key.prefix}meta", META_FIELDS))
         return _cursor(meta)
 
     async def names(self, key: PartitionKey) -> dict[bytes, str]:
         """The partition's subjects."""
-        names, _ = await self._link.ask(lambda: self._redis.hgetall(f"{key.prefix}names"))
+        names, _ = await self._link.ask(key.prefix, lambda redis: redis.hgetall(f"{key.prefix}names"))
         return _names(names)
 
     async def memory_usage(self, key: PartitionKey) -> Usage:
@@ -159,42 +176,50 @@ class RedisStore:
         keys: set[bytes] = set()
         total, at = 0, 0
         while True:
-            (at, page), _ = await self._link.ask(partial(self._redis.scan, at, match=f"{key.prefix}*", count=PAGE_KEYS))
+            (at, page), _ = await self._link.ask(key.prefix, partial(_page, at, key.prefix))
             new = cast(set[bytes], set(page)) - keys  # a scan may give a key twice
             keys |= new
-            total += await self._sum_of_memory(sorted(new))
+            total += await self._sum_of_memory(key, sorted(new))
             if at == 0:
                 break
         states = f"{key.prefix}s:".encode()
         return Usage(customers=sum(name.startswith(states) for name in keys), keys=len(keys), bytes=total)
 
-    async def _sum_of_memory(self, keys: Sequence[bytes]) -> int:
+    async def _sum_of_memory(self, key: PartitionKey, keys: Sequence[bytes]) -> int:
         if not keys:
             return 0
 
-        def question() -> Awaitable[list[int | None]]:
-            pipe = self._redis.pipeline(transaction=False)
+        def question(redis: Redis) -> Awaitable[list[int | None]]:
+            pipe = redis.pipeline(transaction=False)
             for name in keys:
                 pipe.memory_usage(name, samples=0)
             return pipe.execute()
 
-        sizes, _ = await self._link.ask(question)
+        sizes, _ = await self._link.ask(key.prefix, question)
         return sum(size or 0 for size in sizes)
 
-    async def check(self) -> Checkup:
-        """How this Redis is set up, with what to change."""
-        found, _ = await self._link.ask(lambda: self._redis.info())
-        return Checkup(
-            version=str(found["redis_version"]),
-            maxmemory_policy=str(found["maxmemory_policy"]),
-            aof_enabled=bool(int(found["aof_enabled"])),
-            used_bytes=int(found["used_memory"]),
-            max_bytes=int(found["maxmemory"]),
-        )
+    async def check(self) -> list[Checkup]:
+        """How this Redis is set up, or each node of a cluster that holds keys, with what to change."""
+        found = await self._link.ask_all(lambda redis: redis.info())
+        return [
+            Checkup(
+                version=str(told["redis_version"]),
+                maxmemory_policy=str(told.get("maxmemory_policy", "unknown")),
+                aof_enabled=bool(int(told.get("aof_enabled", 1))),
+                used_bytes=int(told["used_memory"]),
+                max_bytes=int(told.get("maxmemory", 0)),
+                address=address,
+            )
+            for address, told in found
+        ]
 
     async def close(self) -> None:
         """Let go of connections."""
         await self._link.close()
+
+
+def _page(at: int, prefix: str, redis: Redis) -> Awaitable[tuple[int, list[bytes]]]:
+    return cast(Awaitable[tuple[int, list[bytes]]], redis.scan(at, match=f"{prefix}*", count=PAGE_KEYS))
 
 
 def _state_keys(key: PartitionKey, customers: Sequence[str]) -> list[str]:

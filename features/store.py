@@ -146,6 +146,10 @@ class StoreUnavailable(Exception):
     """The backend cannot be reached or refused to work: retry with backoff."""
 
 
+class NotAllowed(StoreUnavailable):
+    """The backend refuses this user: somebody must correct their rights, and then a retry helps."""
+
+
 class Store(Protocol):
     """Customers' states by partition; memory and Redis keep the same contract."""
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterator
 
 from features.core_bundle import CORE
-from features.redis_store import RedisStore
+from features.redis_store import Checkup, RedisStore
 from features.store import PartitionKey, StoreUnavailable
 from intents.catalog import CatalogueError
 from intents.model import NEEDED_NEGATIVE, NEEDED_POSITIVE, Model
@@ -58,25 +58,26 @@ def _redis(settings: Settings) -> Iterator[Finding]:
         yield problem("Redis", str(error), "correct MICRO_INTENTS_REDIS_URL or --redis")
         return
 
-    async def ask() -> tuple[str, list[str]]:
+    async def ask() -> list[Checkup]:
         try:
-            checkup = await store.check()
-            return checkup.version, checkup.problems
+            return await store.check()
         finally:
             await store.close()
 
     try:
-        version, problems = asyncio.run(ask())
+        checkups = asyncio.run(ask())
     except StoreUnavailable as error:
         yield problem(
             "Redis", str(error), "start it (docker compose up redis), or name yours with MICRO_INTENTS_REDIS_URL"
         )
         return
-    for each in problems:
-        found, _, advice = each.partition(": ")
-        yield problem("Redis", found, advice)
-    if not problems:
-        yield well("Redis", f"version {version}, evicts nothing, writes every change down")
+    for checkup in checkups:
+        where = f"{checkup.address}: " if len(checkups) > 1 else ""
+        for each in checkup.problems:
+            found, _, advice = each.partition(": ")
+            yield problem("Redis", where + found, advice)
+        if not checkup.problems:
+            yield well("Redis", f"{where}version {checkup.version}, evicts nothing, writes every change down")
 
 
 def _model(settings: Settings) -> Finding:

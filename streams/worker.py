@@ -33,6 +33,7 @@ from streams.engine import Engine, LostPartition, Partition, Piece
 from streams.models import ModelWatch, load_model
 from streams.partition_count import PartitionCount, PartitionsChanged
 from streams.recovery import Recovery
+from streams.redis_fitness import EvictingRedis, RedisFitness
 from streams.settings import Settings
 from streams.topics import REBUILD_DAYS
 from streams.transport import ChunkApp, PublishAgain, RecordChunk, chunk_app, run_worker
@@ -65,6 +66,7 @@ _FATAL: Final = (
     UnreadableState,
     SubjectCollision,
     StoreUnavailable,
+    EvictingRedis,
     PublishAgain,
     CannotPublish,
 )
@@ -90,6 +92,7 @@ class Worker:
     recovery: Recovery
     count: PartitionCount
     idle_s: float
+    fitness: RedisFitness | None = None
     held: dict[int, Held] = field(default_factory=dict)
     missing: int = 0
     """Records that Kafka deleted before this worker read them."""
@@ -133,6 +136,8 @@ class Worker:
 
     async def _claimed(self, topic: str, partition: int, generation: int) -> Held:
         """A partition, claimed once an assignment; what its last owner may not have published, is."""
+        if self.fitness is not None:
+            await lasting(self.fitness.look)
         held = self.held.get(partition)
         if held is None or held.generation != generation:
             key = self._key(topic, partition)
@@ -328,7 +333,8 @@ def make_worker(settings: Settings) -> ChunkApp:
     letters = DeadLetters(settings.dead_letter, settings.dead_letters_per_minute)
     recovery = Recovery(app, engine, _wall_clock_ms, REBUILD_DAYS * 86_400_000)
     count = PartitionCount(app, settings.intents)
-    worker = Worker(app, engine, Decoder(catalogue), letters, recovery, count, settings.idle_s)
+    fitness = RedisFitness(store)
+    worker = Worker(app, engine, Decoder(catalogue), letters, recovery, count, settings.idle_s, fitness)
 
     @app.agent(app.topic(settings.clickstream), name="micro_intents.detect")
     async def detect(stream: StreamT[RecordChunk]) -> None:

@@ -15,31 +15,33 @@ from tests.features.driven_store import KEY
     ("error", "times"),
     [(faults.ConnectionError("cut"), 3), (faults.AuthenticationError("who?"), 1), (faults.TimeoutError(), 1)],
 )
-def test_repetitions(error: Exception, times: int) -> None:
+def test_repetitions(redis_url: str, error: Exception, times: int) -> None:
     """Only what a cut may have caused is asked again, twice at most."""
     asked = []
 
-    async def question() -> None:
+    async def question(_: object) -> None:
         asked.append(1)
         raise error
 
     async def ask() -> None:
-        link = RedisLink("redis://127.0.0.1:1/0", timeout_s=5.0, protocol=2)
+        link = RedisLink(redis_url, timeout_s=5.0, protocol=2)
         with pytest.raises(StoreUnavailable):
-            await link.ask(question)
+            await link.ask("key", question)
+        await link.close()
 
     asyncio.run(ask())
     assert len(asked) == times
 
 
-def test_time_is_bounded() -> None:
+def test_time_is_bounded(redis_url: str) -> None:
     """However slowly a call gets on, it ends when its time is over."""
 
     async def ask() -> None:
-        link = RedisLink("redis://127.0.0.1:1/0", timeout_s=0.05, protocol=2)
+        link = RedisLink(redis_url, timeout_s=0.05, protocol=2)
         async with asyncio.timeout(5.0):
             with pytest.raises(StoreUnavailable, match="did not answer in time"):
-                await link.ask(asyncio.Event().wait)
+                await link.ask("key", lambda _: asyncio.Event().wait())
+        await link.close()
 
     asyncio.run(ask())
 
