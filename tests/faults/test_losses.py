@@ -1,0 +1,119 @@
+"""Redis is emptied, or restored from an older snapshot: states are rebuilt from the log, and what was said stands."""
+
+import os
+import signal
+from collections import Counter, defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+import pytest
+import redis
+
+from features.state import decode
+from streams.recordings import RecordingBatch
+from tests.faults.running import FaultRun
+from tests.job import PARTITIONS, InProcessRun, cut, learned, without_repeats
+
+ENDS = ("fulfilled", "expired", "forgotten")
+Backup = dict[bytes, bytes]
+
+
+def backup(job: FaultRun) -> Backup:
+    """All keys, as a snapshot on disk would have them."""
+    with redis.Redis.from_url(job.settings.redis_url) as client:
+        found = {key: client.dump(key) for key in client.scan_iter(count=1000)}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def restore(job: FaultRun, kept: Backup) -> None:
+    """Put Redis back to a backup (none: empty it), in one moment for those who look."""
+    with redis.Redis.from_url(job.settings.redis_url) as client, client.pipeline(transaction=True) as pipe:
+        pipe.flushdb()
+        for key, value in kept.items():
+            pipe.restore(key, 0, value)
+        pipe.execute()
+
+
+def logs(states: dict[str, bytes | None]) -> dict[str, bytes]:
+    """Every customer's activity log."""
+    return {name: decode([name], [blob]).logs.entries.tobytes() for name, blob in states.items()}
+
+
+def assert_true(job: FaultRun, batch: RecordingBatch) -> None:
+    """Logs and, repeats dropped, intents are those of a clean run in process; each refused record is a letter once."""
+    alone = InProcessRun(batch, job.snapshot, job.settings)
+    published = job.published(job.settings.intents)
+    for number, values in published.items():
+        assert sorted(without_repeats(values)) == sorted(alone.intents[number]), f"partition {number}"
+    assert logs(job.states(batch.keys)) == logs(alone.states(job.settings, batch.keys))
+
+
+@pytest.mark.parametrize("older", [False, True], ids=["emptied", "restored"])
+def test_redis_lost_while_events_flow(job: FaultRun, batch: RecordingBatch, *, older: bool) -> None:
+    """A running worker notices, rebuilds, takes the intents over, and goes on: nothing is lost or contradicted."""
+    job.send(cut(batch, 0, 1_500))
+    with job.worker() as worker:
+        job.finish(worker)
+        kept = backup(job) if older else {}
+        job.send(cut(batch, 1_500, 3_000))
+        job.finish(worker)
+        restore(job, kept)
+        job.send(cut(batch, 3_000, len(batch.keys)))
+        job.finish(worker)
+        assert job.said(worker).count("taken over from those published") >= PARTITIONS
+    assert_true(job, batch)
+
+
+@pytest.mark.parametrize("older", [False, True], ids=["emptied", "restored"])
+def test_redis_lost_together_with_the_worker(job: FaultRun, batch: RecordingBatch, *, older: bool) -> None:
+    """Killed between commit and publish, and states lost; the next is killed while it rebuilds; a third finishes."""
+    job.send(cut(batch, 0, 1_500))
+    with job.worker() as worker:
+        job.finish(worker)
+    kept = backup(job) if older else {}
+    job.send(cut(batch, 1_500, len(batch.keys)))
+    with job.process(die_at=4) as doomed:
+        doomed.wait(60)
+        assert doomed.returncode == -signal.SIGKILL
+    restore(job, kept)
+    with job.worker() as second:
+        job.wait_for_words(second, "rebuilding from")
+        os.kill(second.pid, signal.SIGKILL)
+        second.wait()
+    with job.worker() as third:
+        job.finish(third)
+    assert_true(job, batch)
+
+
+def test_a_rebuild_with_another_model(job: FaultRun, batch: RecordingBatch, tmp_path: Path) -> None:
+    """What the model said that spoke before the loss stands; the one that speaks now goes on from there."""
+    job.send(cut(batch, 0, 2_500))
+    with job.worker() as worker:
+        job.finish(worker)
+    before = job.published(job.settings.intents)
+    (tmp_path / "other.snapshot").write_bytes(learned(cut(batch, 2_500, len(batch.keys))))
+    restore(job, {})
+    job.settings = replace(job.settings, model=str(tmp_path / "other.snapshot"), threshold=0.1)
+    with job.worker() as worker:
+        job.send(cut(batch, 2_500, len(batch.keys)))
+        job.finish(worker)
+        late = [b"late-%d" % number for number in range(400)]  # whose events move every partition's watermark
+        times = int(batch.times_ms.max()) + 86_400_000
+        values = [
+            orjson.dumps({"event_id": f"late{n}", "customer_id": key.decode(), "kind": "impression", "time": times})
+            for n, key in enumerate(late)
+        ]
+        job.send(RecordingBatch(late, values, batch.times_ms[:400], 0))
+        job.finish(worker)
+    lives: dict[str, dict[int, bytes]] = defaultdict(dict)
+    for number, values in job.published(job.settings.intents).items():
+        assert values[: len(before[number])] == before[number]
+        for value in values:
+            intent = orjson.loads(value)
+            said = lives[intent["intent_id"]].setdefault(intent["sequence"], value)
+            assert said == value, "an intent was said again in other words"
+    statuses = [[orjson.loads(said[n])["status"] for n in range(len(said))] for said in lives.values()]
+    assert all(sum(status in ENDS for status in said) == 1 and said[-1] in ENDS for said in statuses)
+    versions = Counter(orjson.loads(said[0])["model"]["version"] for said in lives.values())
+    assert len(versions) == 2 and min(versions.values()) > 20
