@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 
 from features.core_bundle import CORE
 from features.redis_store import RedisStore
@@ -13,11 +14,21 @@ from streams.broker import BrokerFailed, find_broker
 from streams.checkup_kafka import check_kafka
 from streams.findings import Finding, note, problem, well
 from streams.models import load_model
+from streams.plain_text import Hiding
 from streams.settings import PUBLIC_HASH_KEY, Settings
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Look at everything that a worker and a trainer need; what does not answer is a finding too."""
+    """Look at everything that a worker and a trainer need; what does not answer is a finding too.
+
+    No finding shows a secret.
+    """
+    hide = Hiding(settings.secrets).hide
+    for finding in _findings(settings):
+        yield replace(finding, found=hide(finding.found), advice=hide(finding.advice))
+
+
+def _findings(settings: Settings) -> Iterator[Finding]:
     yield _settings(settings)
     yield _catalogue(settings)
     try:

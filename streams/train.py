@@ -11,6 +11,7 @@ from features.core_bundle import CORE
 from intents.examples import UnreadableExamples
 from intents.snapshots import ModelStore, encode
 from intents.training import Trainer
+from streams.rights import admit, trainer_rights
 from streams.settings import Settings
 from streams.transport import ChunkApp, RecordChunk, chunk_app, run_worker
 
@@ -109,5 +110,6 @@ def make_trainer(settings: Settings) -> ChunkApp:
 
 
 def run(settings: Settings) -> int:
-    """Run a trainer until SIGTERM or SIGINT; returns the exit code (75: start it again)."""
+    """Run a trainer until SIGTERM or SIGINT; returns the exit code (75: start it again). May raise BrokerRefused."""
+    admit(settings, trainer_rights(settings))
     return run_worker(make_trainer(settings))

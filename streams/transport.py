@@ -18,6 +18,7 @@ from faust.types import TP
 
 from features.store import StoreUnavailable
 from sinks.records import Record
+from streams.broker_address import BrokerAddress
 from streams.transport_chunks import (
     ChunkConsumer,
     ChunkSchema,
@@ -179,14 +180,16 @@ def chunk_app(
 ) -> ChunkApp:
     """An app in the consumer group `app_id` whose agents, one a topic, get chunks of at most `max_records`.
 
-    `broker` is host:port, several by commas. `instance_id` makes the membership static. Topics are not created.
+    `broker` is an address of `broker_address.py`. `instance_id` makes the membership static. Topics are not created.
     What is kept by partition is void when a chunk's `generation` differs. `on_revoked` and `on_assigned` say it
     earlier: at each rebalance, of all partitions that this worker had and has, before any chunk of the new assignment.
     """
+    address = BrokerAddress.parse(broker)
     app = ChunkApp(
         app_id,
         env={},  # else BROKER_URL, PRODUCER_ACKS and a hundred more from the environment override what is said here
-        broker=";".join(f"kafka://{address.strip()}" for address in broker.split(",")),
+        broker=";".join(f"kafka://{place}" for place in address.bootstrap.split(",")),
+        broker_credentials=_credentials(address),
         broker_client_id=app_id,
         broker_commit_interval=commit_interval_s,
         broker_session_timeout=session_timeout_s,
@@ -223,6 +226,16 @@ def chunk_app(
         if call is not None:
             changed.connect(_told(call))
     return app
+
+
+def _credentials(address: BrokerAddress) -> faust.SASLCredentials | faust.SSLCredentials | None:
+    """Who the app's consumer and producer are, and whom they trust."""
+    tls = address.tls()
+    if address.signs_in:
+        return faust.SASLCredentials(
+            username=address.user, password=address.password, ssl_context=tls, mechanism=address.mechanism
+        )
+    return None if tls is None else faust.SSLCredentials(tls)
 
 
 def _told(call: PartitionsChanged) -> Callable[..., Awaitable[None]]:
