@@ -4,6 +4,7 @@ Events, headers and other services' messages come from outside: what they hold m
 log, nor move a terminal's cursor, nor fill a disk.
 """
 
+import json
 import logging
 import re
 import sys
@@ -82,7 +83,8 @@ class Hiding:
 
 def _spellings(secret: str) -> Iterable[str]:
     plain = unquote(secret)
-    return {secret, plain, quote(plain), quote(plain, safe=""), quote_plus(plain), repr(plain)[1:-1]}
+    quoted = {quote(plain), quote(plain, safe=""), quote_plus(plain)}
+    return {secret, plain, *quoted, repr(plain)[1:-1], repr(plain.encode())[2:-1], json.dumps(plain)[1:-1]}
 
 
 def hide_in_tracebacks(secrets: Iterable[str]) -> None:

@@ -93,7 +93,7 @@ def make_trainer(settings: Settings) -> ChunkApp:
             _log.error("the model store cannot be read, going on with what is in memory: %s", error)
         return {tp: training.trainer.position for tp in partitions if tp.partition == 0}
 
-    app = chunk_app(f"{settings.group}.train", broker=settings.broker, start_positions=positions)
+    app = chunk_app(f"{settings.group}.train", broker=settings.broker, start_positions=positions, publishes=False)
     training = Training(app, resume(store, settings.horizon_s * 1000), store, settings.snapshot_s)
 
     @app.agent(app.topic(settings.examples), name="micro_intents.train")

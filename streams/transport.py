@@ -177,12 +177,14 @@ def chunk_app(
     instance_id: str | None = None,
     on_assigned: PartitionsChanged | None = None,
     on_revoked: PartitionsChanged | None = None,
+    publishes: bool = True,
 ) -> ChunkApp:
     """An app in the consumer group `app_id` whose agents, one a topic, get chunks of at most `max_records`.
 
     `broker` is an address of `broker_address.py`. `instance_id` makes the membership static. Topics are not created.
     What is kept by partition is void when a chunk's `generation` differs. `on_revoked` and `on_assigned` say it
     earlier: at each rebalance, of all partitions that this worker had and has, before any chunk of the new assignment.
+    One that does not publish needs no right to write.
     """
     address = BrokerAddress.parse(broker)
     app = ChunkApp(
@@ -202,7 +204,7 @@ def chunk_app(
         consumer_group_instance_id=instance_id,
         consumer_metadata_max_age_ms=30_000,  # how soon new topics and partitions are noticed
         consumer_max_fetch_size=PARTITION_FETCH_BYTES,
-        producer_acks=-1,
+        producer_acks=-1 if publishes else 0,
         producer_max_batch_size=256 << 10,
         producer_request_timeout=PUBLISH_TIMEOUT_S,
         producer_threaded=False,
