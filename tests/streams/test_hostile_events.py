@@ -13,9 +13,9 @@ from intents.snapshots import ModelStore
 from sinks.records import Record
 from streams.plain_text import LONGEST, LONGEST_TRACE, PlainLines
 from streams.train import Training, resume
-from tests.intents.replaying import Pair
 from tests.intents.steered import T
-from tests.streams.test_train import EXAMPLES, HORIZON, NEVER
+from tests.intents.test_training import HORIZON
+from tests.streams.test_train import EXAMPLES, NEVER
 from tests.streams.working import DEAD, StandIn, TroubledStore, run
 
 FORGED = "x\n2026-11-24 00:00:00 ERROR root: forged\r\x1b[2J\x1b]0;title\x07\x9b31m\u2028\u202eend"
@@ -46,13 +46,13 @@ def lines_of(log: io.StringIO) -> list[str]:
     return lines
 
 
-def hostile_records() -> list[Pair]:
+def hostile_records() -> list[tuple[bytes | None, bytes | None]]:
     """Events whose every text is hostile, and records that are none."""
     usual = {"event_id": LONG, "customer_id": LONG, "kind": "view", "time": T, "category": LONG, "product_id": LONG}
     key = LONG.encode()
     events = [usual, usual | {"kind": LONG}, usual | {"time": LONG}, usual | {LONG: LONG}, usual | {"event_id": ""}]
     events += [usual | {"event_id": f"e{LONG}"[:256], "kind": "cart_add", "time": T + 1}]
-    records: list[Pair] = [(key, orjson.dumps(event)) for event in events]
+    records: list[tuple[bytes | None, bytes | None]] = [(key, orjson.dumps(event)) for event in events]
     records.append((FORGED.encode() * 1_000, orjson.dumps(usual | {"event_id": "other"})))
     records += [(key, FORGED.encode() * 100), (key, FORGED.encode() * 30_000), (key, None), (b"\xff\n", b"\xff\n")]
     return records
