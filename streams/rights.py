@@ -31,6 +31,7 @@ def worker_rights(settings: Settings) -> list[Right]:
     """What a worker must be allowed."""
     written = (settings.intents, settings.examples, settings.dead_letter)
     read = [Right("READ", "topic", settings.clickstream), Right("READ", "group", settings.group)]
+    read.append(Right("READ", "topic", settings.intents))
     return read + [Right("WRITE", "topic", topic) for topic in written]
 
 
@@ -64,9 +65,7 @@ def missing_rights(broker: Broker, rights: Sequence[Right]) -> Iterator[Right]:
     with broker.admin() as admin:
         allowed = _allowed_topics(admin, topics)
         for right in rights:
-            if right.kind == "group":
-                allowed[right.name] = _allowed_group(admin, right.name)
-            given = allowed[right.name]
+            given = allowed[right.name] if right.kind == "topic" else _allowed_group(admin, right.name)
             if given is not None and right.operation not in given:
                 yield right
 

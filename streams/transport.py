@@ -71,7 +71,7 @@ _log = logging.getLogger(__name__)
 class ChunkApp(faust.App):
     """A Faust app whose agents get `RecordChunk`s; made by `chunk_app`."""
 
-    bootstrap: str = ""
+    address: BrokerAddress = BrokerAddress(())
 
     def _create_directories(self) -> None:
         """Make none: they would be for tables, and in the working directory."""
@@ -159,7 +159,7 @@ class ChunkApp(faust.App):
 
     def read_back(self, topic: str, partition: int, *, last: int = 0) -> AsyncIterator[Sequence[ReadBack]]:
         """The `last` records of a partition (0: all), up to what is its end now; raises StoreUnavailable."""
-        return read_back(self.bootstrap, topic, partition, last=last)
+        return read_back(self.address, topic, partition, last=last)
 
     async def publish(self, records: Sequence[Record], timeout_s: float = PUBLISH_TIMEOUT_S) -> None:
         """Publish in order, wait for all acknowledgements; raises PublishAgain, or a KafkaError that no retry mends."""
@@ -222,7 +222,7 @@ def chunk_app(
         Schema=ChunkSchema,
         Stream=ChunkStream,
     )
-    app.bootstrap = broker
+    app.address = address
     app.transport = ChunkTransport(app, start_positions, max_records)
     for changed, call in ((app.on_partitions_assigned, on_assigned), (app.on_partitions_revoked, on_revoked)):
         if call is not None:
