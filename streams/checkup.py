@@ -10,7 +10,7 @@ from features.store import PartitionKey, StoreUnavailable
 from intents.catalog import CatalogueError
 from intents.model import NEEDED_NEGATIVE, NEEDED_POSITIVE, Model
 from intents.snapshots import ModelStore, UnusableSnapshot, decode
-from streams.broker import BrokerFailed, find_broker
+from streams.broker import BrokerFailed, BrokerRefused, find_broker
 from streams.checkup_kafka import check_kafka
 from streams.findings import Finding, note, problem, well
 from streams.models import load_model
@@ -33,6 +33,8 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     yield _catalogue(settings)
     try:
         yield from check_kafka(find_broker(settings.broker), settings)
+    except BrokerRefused as error:
+        yield problem("broker", "refuses us", str(error))
     except BrokerFailed as error:
         yield problem("broker", "does not answer", str(error))
     yield from _redis(settings)

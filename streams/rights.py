@@ -6,15 +6,15 @@ The rights are listed in docs/security.md. A Kafka without an authorizer allows 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 from kafka import KafkaAdminClient
 from kafka.errors import GroupAuthorizationFailedError, KafkaError
 
 from streams.broker import Broker, BrokerFailed, BrokerRefused, find_broker
 from streams.settings import Settings
+from streams.topics import NOT_AUTHORIZED
 
-_NOT_AUTHORIZED: Final = 29
 _log = logging.getLogger(__name__)
 
 
@@ -73,7 +73,7 @@ def missing_rights(broker: Broker, rights: Sequence[Right]) -> Iterator[Right]:
 def _allowed_topics(admin: KafkaAdminClient, names: Iterable[str]) -> dict[str, list[str] | None]:
     """What is allowed on each topic, None where the broker does not say."""
     return {
-        topic["name"]: [] if topic["error_code"] == _NOT_AUTHORIZED else topic["authorized_operations"]
+        topic["name"]: [] if topic["error_code"] == NOT_AUTHORIZED else topic["authorized_operations"]
         for topic in admin.describe_topics(sorted(names))
     }
 

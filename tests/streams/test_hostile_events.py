@@ -8,9 +8,11 @@ from pathlib import Path
 
 import orjson
 import pytest
+from click.testing import CliRunner
 
 from intents.snapshots import ModelStore
 from sinks.records import Record
+from streams.cli import cli
 from streams.plain_text import LONGEST, LONGEST_TRACE, PlainLines
 from streams.train import Training, resume
 from tests.intents.steered import T
@@ -108,3 +110,15 @@ def test_what_kafka_refuses(log: io.StringIO) -> None:
         run(app, TroubledStore())
     logging.getLogger("streams.transport").critical("worker crashed", exc_info=stopped.value)
     assert lines_of(log)[-1].startswith("CRITICAL streams.transport: worker crashed\\nTraceback")
+
+
+@pytest.mark.parametrize(
+    "line", ["[intent.\x1b[31mtea]", '[intent.tea]\ncategory = ["\x1b[31m"', '[journey.a]\nstages = ["\x9b31m"]']
+)
+def test_a_hostile_catalogue(tmp_path: Path, line: str) -> None:
+    """What a command says about a catalogue does not hold its terminal codes."""
+    path = tmp_path / "catalogue.toml"
+    path.write_text(line)
+    done = CliRunner().invoke(cli, ["tail", "--broker", "127.0.0.1:1", "--catalog", str(path)])
+    assert done.exit_code == 1 and "catalogue.toml" in done.output
+    assert all(each.isprintable() for each in done.output.splitlines())

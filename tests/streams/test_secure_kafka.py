@@ -26,6 +26,7 @@ from streams.feed import open_feed
 from streams.recordings import RecordingBatch
 from streams.rights import Right, admit, trainer_rights, worker_rights
 from streams.settings import Settings
+from streams.transport_read import read_back
 from tests.certificates import Authority
 from tests.job import PARTITIONS, InProcessRun, cut, first_records, learned
 from tests.secure_kafka import USERS, SecureKafka
@@ -253,11 +254,21 @@ def test_the_whole_job_with_the_rights_of_the_document(site: Site, shop: tuple[b
         no_secret_in(Path(f"/proc/{working.process.pid}/cmdline").read_text())
         code, told = site.run(operator, "doctor", "--json", redis_user="doctor", MODEL=str(frozen))
     assert found == wanted
+    assert asyncio.run(read_again(site.kafka.sasl_ssl("worker"))) == wanted
     findings = {each["check"]: each for each in orjson.loads(told)["findings"]}
     assert findings["broker"]["found"] == f"{site.kafka.places('SASL_SSL')} answers"
     checks = ["broker", "topic clickstream", "topic intents", "topic examples", "topic clickstream.dead-letter"]
     checks += ["keys", "worker", "train", "model"]
     assert {check: findings[check]["status"] for check in checks} == dict.fromkeys(checks, "ok"), told
+
+
+async def read_again(address: str) -> dict[int, list[bytes]]:
+    """All intents by partition, as a worker reads them that rebuilds what Redis has lost."""
+    found: dict[int, list[bytes]] = {}
+    for number in range(PARTITIONS):
+        async for records in read_back(BrokerAddress.parse(address), "intents", number):
+            found.setdefault(number, []).extend(value for value, _ in records)
+    return {number: values for number, values in found.items() if values}
 
 
 def recommended(address: str, count: int, working: Running) -> dict[int, list[bytes]]:
@@ -314,6 +325,13 @@ def test_a_wrong_redis_password_is_said_without_it(site: Site) -> None:
     assert code == 1 and "it refuses this user: correct the user, the password or the user's rights" in said
     code, said = site.run(site.kafka.sasl_ssl("operator", password=WRONG), "doctor", "--json", redis_user="doctor")
     assert code == 1 and "does not let the user 'operator' in" in said
+
+
+def test_the_doctor_with_too_few_rights(site: Site) -> None:
+    """A topic that may not be looked at is not said to be missing."""
+    code, said = site.run(site.kafka.sasl_ssl("trainer"), "doctor", redis_user="doctor")
+    assert code == 1 and "does not allow this user to look at the topic clickstream" in said
+    assert "is missing" not in said
 
 
 def test_a_password_as_an_argument_is_refused(site: Site) -> None:
