@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -283,8 +283,8 @@ def recommended(address: str, count: int, working: Running) -> dict[int, list[by
                 found.setdefault(record.partition, []).append(record.value)
         return working.lives() and sum(map(len, found.values())) >= count
 
-    wait_for(read, f"{count} intents")
-    consumer.close()
+    with closing(consumer):
+        wait_for(read, f"{count} intents")
     return found
 
 
