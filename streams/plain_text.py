@@ -29,8 +29,13 @@ def one_line(text: str, longest: int = LONGEST) -> str:
     """`text` with control characters written as escapes, and the middle left out where it is too long."""
     text = _cut(text, longest)
     if not text.isprintable():
-        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+        text = "".join(c if c.isprintable() else _escaped(c) for c in text)
     return _cut(text, longest)
+
+
+def _escaped(character: str) -> str:
+    """As JSON writes it, so that a line of JSON stays one."""
+    return "\\u007f" if character == "\x7f" else json.dumps(character)[1:-1]
 
 
 def _cut(text: str, longest: int) -> str:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pytest
 from click.testing import CliRunner
@@ -13,8 +14,10 @@ from click.testing import CliRunner
 from intents.snapshots import ModelStore
 from sinks.records import Record
 from streams.cli import cli
+from streams.dead_letters import DeadLetters
 from streams.plain_text import LONGEST, LONGEST_TRACE, PlainLines
 from streams.train import Training, resume
+from streams.wire import Records
 from tests.intents.steered import T
 from tests.intents.test_training import HORIZON
 from tests.streams.test_train import EXAMPLES, NEVER
@@ -82,6 +85,14 @@ def test_reasons_of_dead_letters() -> None:
         assert reason.isprintable() and len(reason) <= 1_050
     names = {name for record in app.of(DEAD) for name, _ in record.headers}
     assert names == {"topic", "partition", "offset", "reason", "length", "sha256", "key_length", "key_sha256"}
+
+
+def test_any_reason_is_made_one_line() -> None:
+    """Also a reason that quotes a record as it is, which no decoder of ours does, stays one line in the header."""
+    records = Records("clickstream", 0, 0, 1, [b"k"], [b"v"], np.arange(1), np.full(1, -1))
+    (letter,) = DeadLetters(DEAD, 10).of(records, [(0, FORGED * 100)])
+    reason = dict(letter.headers)["reason"].decode()
+    assert reason.isprintable() and len(reason) <= 1_050
 
 
 def test_a_trainers_log(log: io.StringIO, tmp_path: Path) -> None:

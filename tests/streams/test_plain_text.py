@@ -1,5 +1,6 @@
 """Text that is safe to show: one line, bounded, without secrets."""
 
+import json
 import logging
 import subprocess
 import sys
@@ -7,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from streams.checkup import examine
 from streams.plain_text import LONGEST, LONGEST_TRACE, Hiding, PlainLines, one_line, secrets_in, without_credentials
+from streams.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 SECRET = "ge/heim@%1 ü"
@@ -15,8 +18,15 @@ SECRET = "ge/heim@%1 ü"
 
 def test_nothing_leaves_its_line() -> None:
     """Line ends of every kind, terminal codes, text direction and halves of characters are written as escapes."""
-    hostile = "a\nb\r\x1b[2J\x00\x85\u2028\u202e\ud800z ü"
-    assert one_line(hostile) == "a\\nb\\r\\x1b[2J\\x00\\x85\\u2028\\u202e\\ud800z ü"
+    hostile = "a\nb\r\x1b[2J\x00\x85\u2028\u202e\ud800\x7fz ü"
+    assert one_line(hostile) == "a\\nb\\r\\u001b[2J\\u0000\\u0085\\u2028\\u202e\\ud800\\u007fz ü"
+
+
+def test_a_line_of_json_stays_one() -> None:
+    """The escapes are JSON's, so that one_line does not spoil what is JSON already."""
+    hostile = "\x7f\x85\x9b\u2028\U000e0001 ü"
+    line = one_line(json.dumps({"message": hostile}, ensure_ascii=False))
+    assert line.isprintable() and json.loads(line) == {"message": hostile}
 
 
 @pytest.mark.parametrize("text", ["x" * 1_000_000, "\x1b" * 1_000_000, "\x1b" * 999])
@@ -75,3 +85,11 @@ def test_an_unexpected_end_shows_no_secret() -> None:
     done = subprocess.run([sys.executable, "-c", program, "geheim-7"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
     assert "invalid literal for int() with base 10: '…'" in done.stderr and "geheim-7" not in done.stderr
+
+
+def test_no_finding_of_the_doctor_shows_a_secret() -> None:
+    """The model store's address is part of findings, its password is not."""
+    settings = Settings(broker="127.0.0.1:1", redis_url="redis://127.0.0.1:1", model_store="nowhere://u:geheim@b/m")
+    found = {finding.check: finding for finding in examine(settings)}
+    assert found["model"].found.startswith("nowhere://u:…@b/m: ")
+    assert "geheim" not in str(found)
