@@ -1,4 +1,4 @@
-# `make demo`, `make test`, `make check`, `make lock`. The environment is VENV (.venv), made and filled when it is missing or
+# `make demo`, `make test`, `make check`, `make lock`, `make audit`. The environment is VENV (.venv), made and filled when it is missing or
 # out of date. With PY=path/to/python an environment of your own is used as it is, and nothing is installed.
 
 PYTHON ?= python3.11
@@ -13,13 +13,14 @@ endif
 BIN := $(dir $(PY))
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format lock clean
+.PHONY: help demo test check format lock audit clean
 
 help:
 	@echo "make demo    a first look: the whole way on made-up customers, in under a minute"
 	@echo "make test    all tests (ARGS='-k windows' for some)"
 	@echo "make check   format, lint, types, import rules"
 	@echo "make format  format, and mend what can be mended"
+	@echo "make audit   known weaknesses of what constraints.txt pins; needs the network"
 	@echo "make lock    write constraints.txt anew from what pyproject.toml allows"
 
 demo: $(DEMO_READY)
@@ -60,6 +61,15 @@ lock:
 	@{ echo "# Everything the tests ran with; written by make lock. pip install -c constraints.txt -e '.[dev,demo]'"; \
 	   build/lock/bin/python -m pip freeze --exclude micro-intents --exclude pip --exclude setuptools; } > constraints.txt
 	@rm -rf build
+
+# Only what is pinned is asked about; nothing of it is installed.
+audit:
+	@rm -rf build/audit && $(PYTHON) -m venv build/audit
+	@build/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit || \
+	  { echo "pip-audit cannot be fetched: see Dependencies in docs/security.md for a way without the network" >&2; exit 1; }
+	@build/audit/bin/pip-audit --disable-pip --no-deps --progress-spinner off -r constraints.txt || \
+	  { echo "A weakness: move its pin (pyproject.toml, make lock). Else the databases cannot be reached: see Dependencies in docs/security.md" >&2; exit 1; }
+	@rm -rf build/audit
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

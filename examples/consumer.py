@@ -1,7 +1,7 @@
 """Keep every customer's open intents up to date: `python examples/consumer.py 127.0.0.1:9092`.
 
 Each change of an intent may arrive more than once: keep the highest `sequence` of each `intent_id`, drop the rest.
-A second argument names another topic than `intents`.
+A second argument names another topic than `intents`. For a Kafka with TLS and users see docs/security.md.
 """
 
 import json

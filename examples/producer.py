@@ -2,6 +2,7 @@
 
 The key is the customer_id, and the partitioner Kafka's own (murmur2), so that a customer's events stay in order.
 Against librdkafka's mock cluster give kafka-python `api_version=(2, 3)`. A fifth argument names another topic.
+A Kafka with TLS and users needs more options: docs/security.md has them.
 """
 
 import json

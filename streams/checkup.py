@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 
 from features.core_bundle import CORE
 from features.redis_store import Checkup, RedisStore
@@ -9,19 +10,31 @@ from features.store import PartitionKey, StoreUnavailable
 from intents.catalog import CatalogueError
 from intents.model import NEEDED_NEGATIVE, NEEDED_POSITIVE, Model
 from intents.snapshots import ModelStore, UnusableSnapshot, decode
-from streams.broker import BrokerFailed, find_broker
+from streams.broker import BrokerFailed, BrokerRefused, find_broker
 from streams.checkup_kafka import check_kafka
 from streams.findings import Finding, note, problem, well
 from streams.models import load_model
+from streams.plain_text import Hiding
 from streams.settings import PUBLIC_HASH_KEY, Settings
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Look at everything that a worker and a trainer need; what does not answer is a finding too."""
+    """Look at everything that a worker and a trainer need; what does not answer is a finding too.
+
+    No finding shows a secret.
+    """
+    hide = Hiding(settings.secrets).hide
+    for finding in _findings(settings):
+        yield replace(finding, found=hide(finding.found), advice=hide(finding.advice))
+
+
+def _findings(settings: Settings) -> Iterator[Finding]:
     yield _settings(settings)
     yield _catalogue(settings)
     try:
         yield from check_kafka(find_broker(settings.broker), settings)
+    except BrokerRefused as error:
+        yield problem("broker", "refuses us", str(error))
     except BrokerFailed as error:
         yield problem("broker", "does not answer", str(error))
     yield from _redis(settings)

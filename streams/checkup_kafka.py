@@ -23,14 +23,14 @@ _CREATE: Final = "micro-intents topics create"
 def check_kafka(broker: Broker, settings: Settings) -> Iterator[Finding]:
     """Every check that needs only Kafka; raises BrokerFailed if it stops answering."""
     if not broker.creates_topics:
-        what = f"{settings.broker} answers; it is the embedded one, whose topics and groups cannot be looked at"
+        what = f"{broker.bootstrap} answers; it is the embedded one, whose topics and groups cannot be looked at"
         yield note("broker", what, "use Apache Kafka for more than a first look")
         return
-    yield well("broker", f"{settings.broker} answers")
+    yield well("broker", f"{broker.bootstrap} answers")
     with broker.admin() as admin:
         names = [topic.name for topic in wanted_topics(settings, 0)]
         found = found_topics(admin, names)
-        yield from _topics(found, settings)
+        yield from _topics(found, settings, broker.bootstrap)
         if settings.clickstream in found:
             yield _keys(broker, settings, found[settings.clickstream].partitions)
             yield from _lag(admin, settings.group, settings.clickstream, found, "worker")
@@ -38,7 +38,7 @@ def check_kafka(broker: Broker, settings: Settings) -> Iterator[Finding]:
             yield from _lag(admin, f"{settings.group}.train", settings.examples, found, "train")
 
 
-def _topics(found: Mapping[str, Found], settings: Settings) -> Iterator[Finding]:
+def _topics(found: Mapping[str, Found], settings: Settings, bootstrap: str) -> Iterator[Finding]:
     source = found.get(settings.clickstream)
     for wanted in wanted_topics(settings, source.partitions if source else 0):
         check = f"topic {wanted.name}"
@@ -46,7 +46,7 @@ def _topics(found: Mapping[str, Found], settings: Settings) -> Iterator[Finding]
         if topic is None:
             yield problem(check, "is missing", _CREATE)
             continue
-        wrong = list(differences(wanted, topic, settings.broker))
+        wrong = list(differences(wanted, topic, bootstrap))
         yield from (problem(check, each.found, each.advice) for each in wrong)
         if not wrong:
             yield well(check, f"{wanted.role}, {topic.partitions} partitions, {topic.copies} copies")

@@ -9,6 +9,7 @@ import numpy as np
 
 from sinks.events import dead_letter
 from sinks.records import Record
+from streams.plain_text import one_line
 from streams.wire import Records
 
 MINUTE_S = 60.0
@@ -37,7 +38,9 @@ class DeadLetters:
                 continue  # a chunk that is tried again refuses the same records again
             at = int(np.searchsorted(records.offsets, offset))
             key, value = records.keys[at], records.values[at]
-            letters.append(dead_letter(self.topic, records.topic, records.partition, offset, reason, key, value))
+            letters.append(
+                dead_letter(self.topic, records.topic, records.partition, offset, one_line(reason, 1_000), key, value)
+            )
         if letters:
             self._count(len(letters), reason)
         return letters

@@ -131,11 +131,11 @@ class Feed:
 
 
 @asynccontextmanager
-async def open_feed(bootstrap: str, topic: str, partitioner: str) -> AsyncIterator[Feed]:
+async def open_feed(address: str, topic: str, partitioner: str) -> AsyncIterator[Feed]:
     """A feed into an existing topic (the embedded broker makes it); raises BrokerFailed."""
-    broker = find_broker(bootstrap)
+    broker = find_broker(address)
     producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap,
+        **broker.address.client_options(),
         enable_idempotence=True,  # acknowledged by all replicas, in order, none twice
         max_batch_size=BATCH_BYTES,
         request_timeout_ms=ACKNOWLEDGE_TIMEOUT_MS,
@@ -146,10 +146,10 @@ async def open_feed(bootstrap: str, topic: str, partitioner: str) -> AsyncIterat
         if known is None and not broker.creates_topics:
             known = await producer.partitions_for(topic)
         if not known:
-            raise BrokerFailed(f"there is no topic {topic!r} at {bootstrap}: micro-intents topics create")
+            raise BrokerFailed(f"there is no topic {topic!r} at {broker.bootstrap}: micro-intents topics create")
         yield Feed(topic, len(known), partitioner, _producer=producer)
     except KafkaError as error:
-        raise BrokerFailed(f"the broker at {bootstrap}: {error!r}") from error
+        raise BrokerFailed(f"the broker at {broker.bootstrap}: {error!r}") from error
     finally:
         await producer.stop()
 

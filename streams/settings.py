@@ -3,31 +3,38 @@
 import os
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from intents.catalog import Catalogue
 from intents.life import Rules
+from streams.broker_address import BrokerAddress, BrokerRefused
 from streams.engine import Topics
 from streams.partitioner import PARTITIONERS
+from streams.plain_text import secrets_in, without_credentials
 
 PREFIX: Final = "MICRO_INTENTS_"
 FILE_VARIABLE: Final = "MICRO_INTENTS_FILE"
 PUBLIC_HASH_KEY: Final = "micro-intents-demo"
 """The hash key of the demo and of replays in process: it hides nobody, and is said to be so."""
+ADDRESSES: Final = ("broker", "redis_url", "model_store", "model")
+"""Settings that may hold a password."""
 
 
 class SettingsError(Exception):
     """A setting that is unknown or has no usable value; says which, where it came from, and what is allowed."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Settings:
-    """Everything that may differ between installations."""
+    """Everything that may differ between installations; its text shows no secret."""
 
     broker: str = field(
-        default="localhost:9092", metadata={"help": "Kafka bootstrap servers, host:port, several by commas"}
+        default="localhost:9092",
+        metadata={"help": "Kafka: host:port, several by commas; with TLS and users a URL, see docs/security.md"},
     )
     redis_url: str = field(default="redis://localhost:6379/0", metadata={"help": "redis://, rediss:// or unix:// URL"})
     namespace: str = field(default="default", metadata={"help": "keeps installations apart that share a Redis"})
@@ -86,6 +93,7 @@ class Settings:
         for name in ("lateness_s", "idle_s"):
             if getattr(self, name) < 0:
                 raise SettingsError(f"{name} is {getattr(self, name)}; it must not be negative")
+        _check_url("redis_url", self.redis_url)
         if not 1 <= len(self.hash_key.encode()) <= 64:
             raise SettingsError("hash_key must have 1 to 64 bytes")
 
@@ -106,9 +114,28 @@ class Settings:
     def shown(self) -> dict[str, str]:
         """Settings as text for people, secrets hidden."""
         return {
-            item.name: "(set)" if item.metadata.get("secret") else _without_password(str(getattr(self, item.name)))
+            item.name: "(set)" if item.metadata.get("secret") else without_credentials(str(getattr(self, item.name)))
             for item in fields(self)
         }
+
+    @property
+    def secrets(self) -> list[str]:
+        """What must not be printed: passwords in addresses and their files, and the hash key."""
+        found = [secret for name in ADDRESSES for secret in secrets_in(getattr(self, name))]
+        with suppress(BrokerRefused):  # whoever uses it will say so
+            found.append(BrokerAddress.parse(self.broker).password)
+        return [*found, *([self.hash_key] if self.hash_key != PUBLIC_HASH_KEY else [])]
+
+    def __repr__(self) -> str:
+        return f"Settings({self.shown()})"
+
+
+def _check_url(name: str, url: str) -> None:
+    """Refuse a URL that libraries would read otherwise than it was meant, and complain of with a part of a password."""
+    with suppress(ValueError):
+        if ("@" in url) == ("@" in urlsplit(url).netloc):
+            return
+    raise SettingsError(f"{name} is no URL that can be read: percent-encode its user and password (@ is %40, / is %2F)")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -126,8 +153,3 @@ def _convert(name: str, value: Any, where: str) -> Any:
         return wanted(value)
     except (TypeError, ValueError) as error:
         raise SettingsError(f"{where} is {value!r}; it must be a {wanted.__name__}") from error
-
-
-def _without_password(text: str) -> str:
-    head, at, tail = text.rpartition("@")
-    return f"{head.split('://')[0]}://…@{tail}" if at and "://" in head else text

@@ -7,8 +7,11 @@ from typing import Final
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 
+from streams.broker_address import BrokerRefused
 from streams.settings import Settings
 
+NOT_AUTHORIZED: Final = 29
+"""Kafka's code for a topic that this user may not even know of."""
 REBUILD_DAYS: Final = 7
 """How far back a lost Redis is rebuilt from: topics must keep at least this."""
 EXAMPLES_BYTES: Final = 2_000_000
@@ -57,8 +60,15 @@ def wanted_topics(settings: Settings, partitions: int) -> list[Wanted]:
 
 
 def found_topics(admin: KafkaAdminClient, names: Sequence[str]) -> dict[str, Found]:
-    """Those of `names` that exist."""
-    described = [topic for topic in admin.describe_topics(list(names)) if topic["error_code"] == 0]
+    """Those of `names` that exist; raises BrokerRefused if one may not be looked at."""
+    answers = admin.describe_topics(list(names))
+    for topic in answers:
+        if topic["error_code"] == NOT_AUTHORIZED:
+            raise BrokerRefused(
+                f"Kafka does not allow this user to look at the topic {topic['name']}: docs/security.md has the rights "
+                "that an operator needs"
+            )
+    described = [topic for topic in answers if topic["error_code"] == 0]
     there = [str(topic["name"]) for topic in described]
     told: dict[str, dict[str, dict[str, object]]] = {}
     if there:

@@ -11,6 +11,7 @@ from features.core_bundle import CORE
 from intents.examples import UnreadableExamples
 from intents.snapshots import ModelStore, encode
 from intents.training import Trainer
+from streams.rights import admit, trainer_rights
 from streams.settings import Settings
 from streams.transport import ChunkApp, RecordChunk, chunk_app, run_worker
 
@@ -92,7 +93,7 @@ def make_trainer(settings: Settings) -> ChunkApp:
             _log.error("the model store cannot be read, going on with what is in memory: %s", error)
         return {tp: training.trainer.position for tp in partitions if tp.partition == 0}
 
-    app = chunk_app(f"{settings.group}.train", broker=settings.broker, start_positions=positions)
+    app = chunk_app(f"{settings.group}.train", broker=settings.broker, start_positions=positions, publishes=False)
     training = Training(app, resume(store, settings.horizon_s * 1000), store, settings.snapshot_s)
 
     @app.agent(app.topic(settings.examples), name="micro_intents.train")
@@ -109,5 +110,6 @@ def make_trainer(settings: Settings) -> ChunkApp:
 
 
 def run(settings: Settings) -> int:
-    """Run a trainer until SIGTERM or SIGINT; returns the exit code (75: start it again)."""
+    """Run a trainer until SIGTERM or SIGINT; returns the exit code (75: start it again). May raise BrokerRefused."""
+    admit(settings, trainer_rights(settings))
     return run_worker(make_trainer(settings))

@@ -18,6 +18,7 @@ from faust.types import TP
 
 from features.store import StoreUnavailable
 from sinks.records import Record
+from streams.broker_address import BrokerAddress
 from streams.transport_chunks import (
     ChunkConsumer,
     ChunkSchema,
@@ -70,7 +71,7 @@ _log = logging.getLogger(__name__)
 class ChunkApp(faust.App):
     """A Faust app whose agents get `RecordChunk`s; made by `chunk_app`."""
 
-    bootstrap: str = ""
+    address: BrokerAddress = BrokerAddress(())
 
     def _create_directories(self) -> None:
         """Make none: they would be for tables, and in the working directory."""
@@ -158,7 +159,7 @@ class ChunkApp(faust.App):
 
     def read_back(self, topic: str, partition: int, *, last: int = 0) -> AsyncIterator[Sequence[ReadBack]]:
         """The `last` records of a partition (0: all), up to what is its end now; raises StoreUnavailable."""
-        return read_back(self.bootstrap, topic, partition, last=last)
+        return read_back(self.address, topic, partition, last=last)
 
     async def publish(self, records: Sequence[Record], timeout_s: float = PUBLISH_TIMEOUT_S) -> None:
         """Publish in order, wait for all acknowledgements; raises PublishAgain, or a KafkaError that no retry mends."""
@@ -176,17 +177,21 @@ def chunk_app(
     instance_id: str | None = None,
     on_assigned: PartitionsChanged | None = None,
     on_revoked: PartitionsChanged | None = None,
+    publishes: bool = True,
 ) -> ChunkApp:
     """An app in the consumer group `app_id` whose agents, one a topic, get chunks of at most `max_records`.
 
-    `broker` is host:port, several by commas. `instance_id` makes the membership static. Topics are not created.
+    `broker` is an address of `broker_address.py`. `instance_id` makes the membership static. Topics are not created.
     What is kept by partition is void when a chunk's `generation` differs. `on_revoked` and `on_assigned` say it
     earlier: at each rebalance, of all partitions that this worker had and has, before any chunk of the new assignment.
+    One that does not publish needs no right to write.
     """
+    address = BrokerAddress.parse(broker)
     app = ChunkApp(
         app_id,
         env={},  # else BROKER_URL, PRODUCER_ACKS and a hundred more from the environment override what is said here
-        broker=";".join(f"kafka://{address.strip()}" for address in broker.split(",")),
+        broker=";".join(f"kafka://{place}" for place in address.bootstrap.split(",")),
+        broker_credentials=_credentials(address),
         broker_client_id=app_id,
         broker_commit_interval=commit_interval_s,
         broker_session_timeout=session_timeout_s,
@@ -199,7 +204,7 @@ def chunk_app(
         consumer_group_instance_id=instance_id,
         consumer_metadata_max_age_ms=30_000,  # how soon new topics and partitions are noticed
         consumer_max_fetch_size=PARTITION_FETCH_BYTES,
-        producer_acks=-1,
+        producer_acks=-1 if publishes else 0,
         producer_max_batch_size=256 << 10,
         producer_request_timeout=PUBLISH_TIMEOUT_S,
         producer_threaded=False,
@@ -217,12 +222,22 @@ def chunk_app(
         Schema=ChunkSchema,
         Stream=ChunkStream,
     )
-    app.bootstrap = broker
+    app.address = address
     app.transport = ChunkTransport(app, start_positions, max_records)
     for changed, call in ((app.on_partitions_assigned, on_assigned), (app.on_partitions_revoked, on_revoked)):
         if call is not None:
             changed.connect(_told(call))
     return app
+
+
+def _credentials(address: BrokerAddress) -> faust.SASLCredentials | faust.SSLCredentials | None:
+    """Who the app's consumer and producer are, and whom they trust."""
+    tls = address.tls()
+    if address.signs_in:
+        return faust.SASLCredentials(
+            username=address.user, password=address.password, ssl_context=tls, mechanism=address.mechanism
+        )
+    return None if tls is None else faust.SSLCredentials(tls)
 
 
 def _told(call: PartitionsChanged) -> Callable[..., Awaitable[None]]:

@@ -30,8 +30,8 @@ class ChunkProducer(driver.Producer):
     """The aiokafka driver's producer, idempotent."""
 
     def _settings_extra(self) -> Mapping[str, Any]:
-        # Faust asks for this only within transactions.
-        return {"acks": "all", "enable_idempotence": True}
+        # Faust asks for this only within transactions. Kafka gives no producer id to who may write to no topic.
+        return {"acks": "all", "enable_idempotence": True} if self.acks else {}
 
     async def publish(self, records: Sequence[Record], timeout_s: float = PUBLISH_TIMEOUT_S) -> None:
         """Send all records and wait for all acknowledgements; raises PublishAgain, or a KafkaError that no retry mends.

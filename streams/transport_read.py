@@ -8,6 +8,7 @@ import aiokafka
 from aiokafka.errors import KafkaError
 
 from features.store import StoreUnavailable
+from streams.broker_address import BrokerAddress
 
 ReadBack = tuple[bytes, Sequence[tuple[str, bytes]]]
 """Value and headers of a record."""
@@ -17,14 +18,16 @@ POLL_TIMEOUT_S: Final = 10.0
 """How long the next records may take; there are some, or the end would have been reached."""
 
 
-async def read_back(bootstrap: str, topic: str, partition: int, *, last: int = 0) -> AsyncIterator[Sequence[ReadBack]]:
+async def read_back(
+    address: BrokerAddress, topic: str, partition: int, *, last: int = 0
+) -> AsyncIterator[Sequence[ReadBack]]:
     """Records of a partition in pieces: the `last` offsets of it (0: all), up to what is its end now.
 
     Nothing if there is no such partition. Raises StoreUnavailable if Kafka does not answer.
     """
     place = aiokafka.TopicPartition(topic, partition)
     consumer = aiokafka.AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
+        **address.client_options(),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         isolation_level="read_committed",

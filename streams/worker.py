@@ -34,6 +34,7 @@ from streams.models import ModelWatch, load_model
 from streams.partition_count import PartitionCount, PartitionsChanged
 from streams.recovery import Recovery
 from streams.redis_fitness import EvictingRedis, RedisFitness
+from streams.rights import admit, worker_rights
 from streams.settings import Settings
 from streams.topics import REBUILD_DAYS
 from streams.transport import ChunkApp, PublishAgain, RecordChunk, chunk_app, run_worker
@@ -361,5 +362,6 @@ def make_worker(settings: Settings) -> ChunkApp:
 
 
 def run(settings: Settings) -> int:
-    """Run a worker until SIGTERM or SIGINT; returns the exit code (75: start it again)."""
+    """Run a worker until SIGTERM or SIGINT; returns the exit code (75: start it again). May raise BrokerRefused."""
+    admit(settings, worker_rights(settings))
     return run_worker(make_worker(settings))

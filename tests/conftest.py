@@ -14,12 +14,19 @@ from kafka import KafkaAdminClient
 
 from streams.children import ServiceFailed
 from streams.embedded import EmbeddedBroker
+from tests.secure_kafka import SecureKafka, start_secure_kafka
 from tests.services import Service, start_kafka, start_redis
 
 settings.register_profile("steady", deadline=None)  # a busy machine is no failure
 settings.load_profile("steady")
 
-_SERVICES = {"kafka": "kafka", "own_kafka": "kafka", "redis_server": "redis", "own_redis": "redis"}
+_SERVICES = {
+    "kafka": "kafka",
+    "own_kafka": "kafka",
+    "secure_kafka": "kafka",
+    "redis_server": "redis",
+    "own_redis": "redis",
+}
 
 
 # A shell ignores Ctrl-C for what it runs in the background, and children would inherit that; some tests send it.
@@ -77,6 +84,17 @@ def own_kafka() -> Iterator[Service]:
         missing(str(failed))
     with service:
         yield service
+
+
+@pytest.fixture(scope="module")
+def secure_kafka() -> Iterator[SecureKafka]:
+    """A real Apache Kafka with TLS, users and an authorizer; skips where none can be had."""
+    try:
+        secure = start_secure_kafka()
+    except ServiceFailed as failed:
+        missing(str(failed))
+    with secure:
+        yield secure
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
@@ -244,7 +244,8 @@ def kafka_jars() -> Path:
     return cache
 
 
-def _kafka_from_jars(runtime: str) -> Service:
+def kafka_from_jars(runtime: str, more: Mapping[str, str] | None = None, *format_options: str) -> Service:
+    """An Apache Kafka to be started, with `more` settings; its listeners are in addition to the plain one."""
     jars = f"{kafka_jars()}/*"
     directory = Path(tempfile.mkdtemp(prefix="micro-intents-kafka-"))
     port, controller = free_port(), free_port()
@@ -254,10 +255,13 @@ def _kafka_from_jars(runtime: str) -> Service:
         "controller.quorum.voters": f"1@127.0.0.1:{controller}",
         "log.dirs": f"{directory}/log",
     }
+    for name, value in (more or {}).items():
+        settings[name] = f"{settings[name]},{value}" if name.endswith("listeners") else value
     properties = directory / "server.properties"
     properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
     options = ["-Xmx512m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", jars]
     storage = ["kafka.tools.StorageTool", "format", "-t", "bWljcm8taW50ZW50cy0wMQ", "-c", str(properties)]
+    storage += format_options
     try:
         subprocess.run([runtime, *options, *storage], capture_output=True, text=True, check=True)
     except subprocess.CalledProcessError as failed:
@@ -297,7 +301,7 @@ def start_kafka(*, own: bool = False) -> Service:
     if docker_answers():
         service = _kafka_from_docker()
     elif runtime := java():
-        service = _kafka_from_jars(runtime)
+        service = kafka_from_jars(runtime)
     else:
         raise ServiceFailed("no real Kafka: none in MICRO_INTENTS_TEST_KAFKA, no Docker engine answers, no Java 17")
     return _started(service)

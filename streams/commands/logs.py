@@ -2,9 +2,12 @@
 
 import logging
 import sys
+from collections.abc import Iterable
 from typing import Final
 
 import click
+
+from streams.plain_text import PlainLines
 
 _FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -13,6 +16,8 @@ log_level = click.option(
 )
 
 
-def log_to_stderr(level: str) -> None:
-    """Log to stderr, from `level` on."""
-    logging.basicConfig(stream=sys.stderr, level=level.upper(), format=_FORMAT, force=True)
+def log_to_stderr(level: str, secrets: Iterable[str] = ()) -> None:
+    """Log to stderr, from `level` on, one line a record, without the secrets."""
+    lines = logging.StreamHandler(sys.stderr)
+    lines.setFormatter(PlainLines(_FORMAT, secrets))
+    logging.basicConfig(handlers=[lines], level=level.upper(), force=True)

@@ -1,6 +1,6 @@
 """Options that override settings, and how a command fails: with one line that says what to do."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
@@ -17,7 +17,7 @@ OUTPUT = click.Path(dir_okay=False, writable=True, path_type=Path)
 """A file that will be written."""
 
 _OVERRIDES: Final[dict[str, Callable[[Function], Function]]] = {
-    "broker": click.option("--broker", metavar="HOST:PORT", help="Kafka's address (several by commas)."),
+    "broker": click.option("--broker", metavar="HOST:PORT", help="Kafka's address (several by commas, or a URL)."),
     "redis_url": click.option(
         "--redis", "redis_url", metavar="URL", help="Redis' address: redis://, rediss:// or unix://."
     ),
@@ -51,14 +51,17 @@ def with_settings(*names: str) -> Callable[[Function], Function]:
     def decorate(function: Function) -> Function:
         @wraps(function)
         def command(**given: object) -> None:
+            from streams.plain_text import hide_in_tracebacks
             from streams.settings import Settings, SettingsError
 
             overrides = {name: str(value) for name in names if (value := given.pop(name)) is not None}
+            _refuse_passwords(overrides)
             try:
                 settings = replace(Settings.load(), **overrides)  # type: ignore[arg-type]  # all of them are strings
             except SettingsError as error:
                 raise WrongSetting(str(error)) from error
-            with plain_failures():
+            hide_in_tracebacks(settings.secrets)
+            with plain_failures(settings.secrets):
                 function(settings=settings, **given)
 
         decorated: Function = command
@@ -69,20 +72,38 @@ def with_settings(*names: str) -> Callable[[Function], Function]:
     return decorate
 
 
+def _refuse_passwords(overrides: Mapping[str, str]) -> None:
+    from streams.plain_text import secrets_in
+
+    for name, value in overrides.items():
+        if secrets_in(value):
+            variable = f"MICRO_INTENTS_{name.upper()}"
+            raise WrongSetting(
+                f"a password on the command line is seen by everybody on this machine: set {variable}, "
+                "or the file that MICRO_INTENTS_FILE names"
+            )
+
+
 @contextmanager
-def plain_failures() -> Iterator[None]:
-    """Turn errors that say what to do into a Failure."""
+def plain_failures(secrets: Iterable[str] = ()) -> Iterator[None]:
+    """Turn errors that say what to do into a Failure, without the secrets."""
     from features.store import StoreUnavailable
     from intents.catalog import CatalogueError
     from streams.broker import BrokerFailed
     from streams.children import ServiceFailed
+    from streams.plain_text import Hiding, one_line
     from streams.recordings import BrokenRecording, UnknownFormat
+
+    hiding = Hiding(secrets)
+
+    def plain(text: str) -> str:
+        return "\n".join(map(one_line, hiding.hide(text).splitlines()))
 
     try:
         yield
     except (BrokerFailed, StoreUnavailable, ServiceFailed, CatalogueError, BrokenRecording, UnknownFormat) as error:
-        raise Failure(str(error)) from error
+        raise Failure(plain(str(error))) from error
     except OSError as error:
         if error.filename is None:
             raise
-        raise Failure(f"{error.filename}: {error.strerror}") from error
+        raise Failure(plain(f"{error.filename}: {error.strerror}")) from error

@@ -45,7 +45,7 @@ def create_command(
 
     broker = find_broker(settings.broker)
     if not broker.creates_topics:
-        raise Failure(f"{settings.broker} creates no topics by request (the embedded broker makes them on first use)")
+        raise Failure(f"{broker.bootstrap} creates no topics by request (the embedded broker makes them on first use)")
     shown = table("topic", "partitions", "copies", "state ")
     advice = []
     with broker.admin() as admin:
@@ -59,7 +59,7 @@ def create_command(
         after = found_topics(admin, names)
         for wanted in wanted_topics(settings, count):
             found = after[wanted.name]
-            wrong = list(differences(wanted, found, settings.broker))
+            wrong = list(differences(wanted, found, broker.bootstrap))
             state = "; ".join(each.found for each in wrong) or (
                 "as it should be" if wanted.name in before else "created"
             )

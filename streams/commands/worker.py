@@ -25,5 +25,5 @@ def command(level: str, settings: "Settings") -> None:
     """
     from streams.worker import run
 
-    log_to_stderr(level)
+    log_to_stderr(level, settings.secrets)
     click.get_current_context().exit(run(settings))

@@ -120,3 +120,27 @@ def test_secrets_are_not_shown() -> None:
     assert shown["redis_url"] == "redis://…@redis:6379/1"
     assert shown["model_store"] == "s3://bucket/models"
     assert shown.keys() == {item.name for item in fields(Settings)}
+    assert "geheim" not in repr(settings)
+
+
+def test_the_secrets_are_known(tmp_path: Path) -> None:
+    """Passwords in addresses and in the broker's file, and a hash key of one's own, are to be hidden in all output."""
+    file = tmp_path / "password"
+    file.write_text("p2\n")
+    settings = Settings(
+        broker=f"sasl_ssl://u@h:1?password_file={file}",
+        redis_url="redis://:p3@h",
+        model_store="s3://k:p4@b",
+        hash_key="p5",
+    )
+    assert sorted(filter(None, settings.secrets)) == ["p2", "p3", "p4", "p5"]
+    assert not any(Settings().secrets)
+    assert Settings(broker="sasl_ssl://u:p6@h").secrets == ["p6"]  # an address that is of no use
+
+
+@pytest.mark.parametrize("url", ["redis://:ge/heim@h:1", "redis://:ge?heim@h", "redis://:ge#heim@h", "redis://[h"])
+def test_a_url_that_would_be_misread_is_refused(url: str) -> None:
+    """A library would take a part of the password for a port, and print it."""
+    with pytest.raises(SettingsError, match="redis_url is no URL that can be read: percent-encode") as refused:
+        Settings.load({PREFIX + "REDIS_URL": url})
+    assert "ge" not in str(refused.value).replace("percent-encode", "")
