@@ -95,7 +95,8 @@ class Life:
         `confidence` (c,) are the candidates' probabilities in 1e-4, or -1 where the model is not ready to speak.
         """
         rows = self.batch.customer[events]
-        active = (self.states.slots["subject"] != 0).any(axis=1)
+        active = np.zeros(len(self.parts), dtype=bool)
+        active[rows] = (self.states.slots["subject"][rows] != 0).any(axis=1)
         strong = confidence >= round(self.rules.threshold * STEP)
         loud = np.zeros(len(candidates.touched), dtype=bool)
         loud[candidates.ask[strong]] = True
