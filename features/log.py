@@ -102,7 +102,7 @@ class Logs:
         order = np.argsort(customer, kind="stable")
         entries = np.concatenate([part.entries for part in parts])[order]
         arrival = np.concatenate([part.arrival for part in parts])[order]
-        return Logs(entries, customer[order], arrival, _offsets(sum(np.diff(part.offsets) for part in parts)))
+        return Logs(entries, customer[order], arrival, _offsets(np.bincount(customer, minlength=parts[0].size)))
 
     def part(self, rows: Bool) -> "Logs":
         """Logs of the same customers with the entries in `rows` (a mask)."""

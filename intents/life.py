@@ -13,7 +13,7 @@ import numpy as np
 
 from features.events import Batch
 from features.log import I64, Bool
-from features.state import SLOTS, States
+from features.state import SLOTS, States, UnreadableState
 from intents.candidates import Candidates
 from intents.intent import STEP, JourneyStep, Status, intent_uuid
 from intents.journeys import Journeys
@@ -66,6 +66,15 @@ class Change:
 _DETECTED: Final[Status] = "detected"
 _MOVED: Final[tuple[Status, Status]] = ("weakened", "strengthened")
 _note: Final = msgspec.msgpack.Decoder(Note)
+
+
+def _read_note(note: bytes) -> Note:
+    try:
+        return _note.decode(note)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UnreadableState(
+            f"the note of an open intent is damaged ({error}): restore the store, or rebuild it from the log"
+        ) from error
 
 
 @dataclass(slots=True)
@@ -235,7 +244,7 @@ class Life:
         if not new:
             slots["sequence"][row, s] += 1
         slot = slots[row, s]
-        note = Note("", "", JourneyStep(None, None, None)) if new else _note.decode(self.states.notes[row, s])
+        note = Note("", "", JourneyStep(None, None, None)) if new else _read_note(self.states.notes[row, s])
         return Change(
             part=part,
             event=event,

@@ -126,7 +126,7 @@ def test_slots_move_to_the_front() -> None:
     [
         (GOLDEN.replace(header(), header(version=2)), "not of version 1"),
         (GOLDEN.replace(header(), header(version=0)), "not of version 1"),
-        (GOLDEN.replace(header(), header(magic=b"IM")), "not of version 1"),
+        (GOLDEN.replace(header(), header(magic=b"IM")), "none of ours"),
         (b"", "shorter than its header"),
         (b"{}", "shorter than its header"),
         (GOLDEN.replace(header(), header(slots=SLOTS + 1)) + bytes(63 * SLOTS), "damaged"),

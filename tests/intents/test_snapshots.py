@@ -115,8 +115,13 @@ def refused(content: bytes, why: str, bundle: Bundle = CORE) -> None:
 
 def test_not_a_snapshot() -> None:
     """Other files are recognised by their first bytes."""
-    for content in (b"", b"MISNAP", b"MISNAP02" + snapshot()[8:], b"{}"):
-        refused(content, "not a snapshot of this release")
+    for content in (b"", b"MISNA", b"{}"):
+        refused(content, "not a snapshot, this release reads MISNAP01")
+
+
+def test_a_later_format() -> None:
+    """A snapshot of a release to come is not guessed at, and the error says what to do."""
+    refused(b"MISNAP02" + snapshot()[8:], "another format, this release reads MISNAP01: use the release that wrote it")
 
 
 def test_nothing_in_it_runs() -> None:
