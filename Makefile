@@ -1,5 +1,5 @@
 # `make demo`, `make test`, `make fuzz`, `make check`, `make lock`. The environment is VENV (.venv), made and filled when it is
-# out of date. With PY=path/to/python an environment of your own is used as it is, and nothing is installed.
+# missing or out of date. With PY=path/to/python an environment of your own is used as it is, and nothing is installed.
 
 PYTHON ?= python3.11
 VENV ?= .venv

@@ -85,6 +85,9 @@ def test_another_version() -> None:
         {"share": 0.0},
         {"share": float("nan")},
         {"share": 2.0},
+        {"share": 1e-300},  # counted for 1e300
+        {"vectors": np.full((4, 6), 3e38, dtype=np.float32)},  # its square is infinite
+        {"names": {b"short": "tea"}},
     ],
 )
 def test_columns_belong_together(changes: dict[str, Any]) -> None:

@@ -356,6 +356,36 @@ def test_prune(store: ModelStore) -> None:
     assert [store.load(name) for name in store.names()] == [b"4", b"5"]
 
 
+def test_two_that_write_the_same_at_once(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each writes a file of its own: one that stops half-way, for ever or for a while, damages nothing of the other."""
+    write, stopped = store._fs.pipe_file, []
+
+    def stop_half_way(path: str, content: bytes) -> None:
+        if not stopped:
+            stopped.append(path)
+            write(path, content[:20])
+            assert ModelStore(store.url).save(content, 50) == name  # the other one, meanwhile
+        write(path, content)
+
+    name = f"{50:020d}-{hash_of(snapshot())}.snapshot"
+    monkeypatch.setattr(store._fs, "pipe_file", stop_half_way)
+    assert store.save(snapshot(), 50) == name
+    assert store.load(name) == snapshot()
+    assert len(list((Path(store.url) / "main").iterdir())) == 1
+
+
+def test_prune_takes_what_was_left_half_written(store: ModelStore) -> None:
+    """A killed trainer's leavings go with the snapshots of their time; one that is being written now stays."""
+    for offset in range(6):
+        store.save(b"%d" % offset, offset)
+    folder = Path(store.url) / "main"
+    old, new = (folder / f"{offset:020d}-00.snapshot.12ab.part" for offset in (2, 5))
+    old.write_bytes(b"ha"), new.write_bytes(b"ha")
+    store.prune(2)
+    assert [path.exists() for path in (old, new)] == [False, True]
+    assert len(store.names()) == 2
+
+
 def test_in_memory() -> None:
     """Any place that fsspec knows will do."""
     store = ModelStore("memory://snapshots-of-a-test")
