@@ -1,9 +1,10 @@
-# `make demo`, `make test`, `make check`, `make lock`, `make audit`. The environment is VENV (.venv), made and filled when it is missing or
-# out of date. With PY=path/to/python an environment of your own is used as it is, and nothing is installed.
+# `make help` lists what there is. The environment is VENV (.venv), made and filled when it is missing or out of date. With
+# PY=path/to/python an environment of your own is used as it is, and nothing is installed.
 
 PYTHON ?= python3.11
 VENV ?= .venv
 ARGS ?=
+MINUTES ?= 1
 
 ifeq ($(origin PY),undefined)
 PY := $(VENV)/bin/python
@@ -13,11 +14,12 @@ endif
 BIN := $(dir $(PY))
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format lock audit clean
+.PHONY: help demo test fuzz check format lock audit clean
 
 help:
 	@echo "make demo    a first look: the whole way on made-up customers, in under a minute"
 	@echo "make test    all tests (ARGS='-k windows' for some)"
+	@echo "make fuzz    any bytes into each decoder (MINUTES=1 each, ARGS='state outbox' for some)"
 	@echo "make check   format, lint, types, import rules"
 	@echo "make format  format, and mend what can be mended"
 	@echo "make audit   known weaknesses of what constraints.txt pins; needs the network"
@@ -28,6 +30,9 @@ demo: $(DEMO_READY)
 
 test: $(DEV_READY)
 	@$(PY) -m pytest $(ARGS)
+
+fuzz: $(DEV_READY)
+	@$(PY) -m tests.fuzz --minutes $(MINUTES) $(ARGS)
 
 check: $(DEV_READY)
 	$(PY) -m ruff format --check .

@@ -4,6 +4,7 @@ A wave takes from each customer as many of their next events as fit before their
 state ends or is forgotten; it inserts all of them at once, and each entry knows the event it arrived with, so that
 every event's view of the log can be computed from the one merged array. Folding happens between waves. A wave is thus
 as wide as the batch has customers, and a batch needs several only where somebody has more than a dozen events in it.
+Logs of those who have no more events are laid aside meanwhile: whoever floods a batch pays for their waves alone.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ import numpy as np
 
 from features.events import Batch
 from features.kinds import CODE
-from features.log import I64, RAW_LIMIT, Bool, expand, fold
+from features.log import I64, RAW_LIMIT, Bool, Logs, expand, fold
 from features.state import SLOT, States
 
 _FORGET: Final = CODE["forget"]
@@ -44,17 +45,20 @@ class Wave:
 
 
 def waves(states: States, batch: Batch, clear: Clear) -> Iterator[Wave]:
-    """Apply `batch` wave by wave; the logs in `states` are those of the wave until the next one is asked for."""
+    """Apply `batch` wave by wave; the logs in `states` are those of the wave until the next one is asked for.
+
+    They may then lack customers without further events; after the last wave they are whole again.
+    """
     fold(states.logs, states.memory, np.full(len(states.customers), np.iinfo(np.int64).max))  # written with more room
     order = np.argsort(batch.customer, kind="stable")
     counts = np.bincount(batch.customer, minlength=len(states.customers))
     ends = np.cumsum(counts)
     at = ends - counts
     entries = np.maximum(np.diff(batch.subject_offsets), 1)
-    while True:
-        who = np.flatnonzero(at < ends)
-        if not len(who):
-            return
+    aside: list[Logs] = []
+    while (more := at < ends).any():
+        _lay_aside(states, ~more, aside)
+        who = np.flatnonzero(more)
         first = order[at[who]]
         _end_states(states, batch, who, first, clear)
         raw = states.logs.raw_counts()
@@ -72,6 +76,15 @@ def waves(states: States, batch: Batch, clear: Clear) -> Iterator[Wave]:
         marks[batch.customer[wave.events]] = batch.watermark[wave.events]  # the last of each customer stays
         fold(states.logs, states.memory, marks)
         states.logs.arrival[:] = -1
+    states.logs = Logs.together([*aside, states.logs])
+
+
+def _lay_aside(states: States, done: Bool, aside: list[Logs]) -> None:
+    """Move the logs of the customers who are `done` (a mask) from `states` to `aside`, if that is most of them."""
+    rows = done[states.logs.customer]
+    if 2 * np.count_nonzero(rows) > len(rows):
+        aside.append(states.logs.part(rows))
+        states.logs = states.logs.part(~rows)
 
 
 def _end_states(states: States, batch: Batch, who: I64, first: I64, clear: Clear) -> None:

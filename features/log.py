@@ -21,6 +21,7 @@ in order:
    an id that fell out of that memory: an event at or before it, and not remembered, cannot be verified.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -91,6 +92,23 @@ class Logs:
         """Logs of customers 0…, `counts` (size,) entries each, already in order."""
         customer = np.repeat(np.arange(len(counts)), counts)
         return Logs(entries, customer, np.full(len(entries), -1, dtype=np.int64), _offsets(counts))
+
+    @staticmethod
+    def together(parts: Sequence["Logs"]) -> "Logs":
+        """Logs of the same customers from `parts`, in only one of which a customer has entries."""
+        if len(parts) == 1:
+            return parts[0]
+        customer = np.concatenate([part.customer for part in parts])
+        order = np.argsort(customer, kind="stable")
+        entries = np.concatenate([part.entries for part in parts])[order]
+        arrival = np.concatenate([part.arrival for part in parts])[order]
+        return Logs(entries, customer[order], arrival, _offsets(np.bincount(customer, minlength=parts[0].size)))
+
+    def part(self, rows: Bool) -> "Logs":
+        """Logs of the same customers with the entries in `rows` (a mask)."""
+        customer = self.customer[rows]
+        counts = np.bincount(customer, minlength=self.size)
+        return Logs(self.entries[rows], customer, self.arrival[rows], _offsets(counts))
 
     @property
     def size(self) -> int:

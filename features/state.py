@@ -11,7 +11,8 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from features.log import ENTRY, I64, ID_LIMIT, Entries, Logs, Memory, expand
+from features.kinds import KINDS
+from features.log import ENTRY, I64, ID_LIMIT, MORE, SPAN_MS, Entries, Logs, Memory, expand
 
 MAGIC: Final = 0x494D  # "MI"
 VERSION: Final = 1
@@ -47,6 +48,8 @@ SLOT: Final = np.dtype(
         ("intent_id", "V16"),
     ]
 )
+_SANE_MS: Final = 2**43
+"""Times are below this: logs sort by customer and time packed into one number."""
 _notes = msgspec.msgpack.Decoder(list[bytes])
 _DAMAGED: Final = "a state is damaged: restore the store, or rebuild it from the log"
 
@@ -80,7 +83,9 @@ def decode(customers: Sequence[str], blobs: Sequence[bytes | None]) -> States:
         raise UnreadableState("a state is shorter than its header: restore the store, or rebuild it from the log")
     width = HEADER.itemsize
     head = np.frombuffer(b"".join([blob[:width] for blob in found]), dtype=HEADER)
-    if ((head["magic"] != MAGIC) | (head["version"] != VERSION)).any():
+    if (head["magic"] != MAGIC).any():
+        raise UnreadableState("a state is none of ours: restore the store, or rebuild it from the log")
+    if (head["version"] != VERSION).any():
         raise UnreadableState(
             f"a state is not of version {VERSION}: run the release that wrote it, or rebuild from the log"
         )
@@ -98,6 +103,7 @@ def decode(customers: Sequence[str], blobs: Sequence[bytes | None]) -> States:
     counts = np.zeros(size, dtype=np.int64)
     counts[known] = n_entries
     logs, free = Logs.of(entries, counts), np.zeros((size, SLOTS), dtype=SLOT)
+    _check(logs, head)
     states = States(list(customers), logs, Memory.empty(size), np.full(size, -1), free, {})
     for name in ("newest", "floor", "complete_since", "forced"):
         getattr(states.memory, name)[known] = head[name]
@@ -111,12 +117,26 @@ def decode(customers: Sequence[str], blobs: Sequence[bytes | None]) -> States:
         states.memory.held[rows] = n_ids
     if n_slots.any():
         slots = np.frombuffer(b"".join([blob[b:c] for blob, b, c in zip(found, bt, ct, strict=True)]), dtype=SLOT)
+        if (slots["open"] > 1).any():
+            raise UnreadableState(_DAMAGED)
         owner, column = expand(np.zeros(len(rows), dtype=np.int64), n_slots)
         states.slots[rows[owner], column] = slots
         for index in np.flatnonzero(n_slots).tolist():  # customers with intents only
             for slot, note in enumerate(_read_notes(found[index][ct[index] :], int(n_slots[index]))):
                 states.notes[known[index], slot] = note
     return states
+
+
+def _check(logs: Logs, head: Entries) -> None:
+    """Raise UnreadableState for entries or times that no release has written: they would break what reads them."""
+    entries = logs.entries
+    key = logs.key()
+    sane = (entries["span"] < len(SPAN_MS)).all() and ((entries["kind"] & ~np.uint8(MORE)) < len(KINDS)).all()
+    sane &= (entries["time"] >= 0).all() and (entries["time"] < _SANE_MS).all() and (key[1:] >= key[:-1]).all()
+    for name in ("newest", "floor", "complete_since", "tombstone"):
+        sane &= ((head[name] >= -1) & (head[name] < _SANE_MS)).all()
+    if not sane:
+        raise UnreadableState(_DAMAGED)
 
 
 def _read_notes(tail: bytes, slots: int) -> list[bytes]:

@@ -59,7 +59,7 @@ class Catalogue:
         """Build a catalogue from TOML text; `source` names it in errors."""
         try:
             tables = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:  # a TOMLDecodeError, or what tomllib passes on
             raise CatalogueError(f"{source}: {error}") from error
         where = _Lines(text, source)
         for name, table in tables.items():

@@ -14,6 +14,9 @@ from features.bundle import F32
 from features.log import I64, U64
 
 VERSION: Final = 1
+LEAST_SHARE: Final = 1e-6
+LARGEST: Final = 1e15
+"""A number in a vector is at most so far from zero: its square must not end a model."""
 RECENT: Final = 6
 """Most recent other subjects that an outcome carries."""
 
@@ -83,10 +86,15 @@ class Examples:
 
 
 class UnreadableExamples(Exception):
-    """A record of the examples topic that this release cannot read."""
+    """A record of the examples topic that is damaged, or was never one: it is passed over."""
+
+
+class NewerExamples(Exception):
+    """A record that a later release wrote: it is not passed over, for its trainer can learn it."""
 
 
 _decoder = msgspec.msgpack.Decoder(_Wire)
+_fields = msgspec.msgpack.Decoder(list[msgspec.Raw])
 
 
 def pack(examples: Examples) -> bytes:
@@ -112,11 +120,10 @@ def pack(examples: Examples) -> bytes:
 
 
 def unpack(record: bytes) -> Examples:
-    """Entries of a record; raises UnreadableExamples for what is no such record or of another version."""
+    """Entries of a record; raises UnreadableExamples for what is no such record, NewerExamples for a later version."""
     try:
+        _check_version(record)
         wire = _decoder.decode(record)
-        if wire.version != VERSION:
-            raise UnreadableExamples(f"an examples record is of version {wire.version}, not {VERSION}")
         subjects = np.frombuffer(wire.subjects, dtype="<u8")
         examples = Examples(
             wire.topic,
@@ -139,10 +146,19 @@ def unpack(record: bytes) -> Examples:
     return examples
 
 
+def _check_version(record: bytes) -> None:
+    first = _fields.decode(record)[:1]
+    version = msgspec.msgpack.decode(first[0]) if first else None
+    if not isinstance(version, int) or version < 1:
+        raise UnreadableExamples(f"not an examples record: its version is {version!r}")
+    if version > VERSION:
+        raise NewerExamples(f"an examples record is of version {version}, later than {VERSION}: upgrade the trainer")
+
+
 def _consistent(examples: Examples) -> bool:
     """Whether the columns have the lengths that the entries say.
 
-    And the share and all vectors are numbers to count with.
+    And the share and all vectors are numbers to count and learn with.
     """
     asked, candidates = examples.asked, len(examples.subjects)
     return (
@@ -150,6 +166,7 @@ def _consistent(examples: Examples) -> bool:
         and examples.vectors.shape[1] == candidates
         and bool((asked["viewed"] <= asked["touched"]).all() and (asked["touched"] <= asked["candidates"]).all())
         and int(examples.outcomes["recent"].sum(dtype=np.int64)) == len(examples.recent)
-        and 0 < examples.share <= 1
-        and bool(np.isfinite(examples.vectors).all())
+        and LEAST_SHARE <= examples.share <= 1
+        and all(len(subject) == 8 for subject in examples.names)
+        and bool((np.abs(examples.vectors) <= LARGEST).all())  # not so if one is not a number
     )

@@ -13,7 +13,7 @@ import numpy as np
 
 from features.events import Batch
 from features.log import I64, Bool
-from features.state import SLOTS, States
+from features.state import SLOTS, States, UnreadableState
 from intents.candidates import Candidates
 from intents.intent import STEP, JourneyStep, Status, intent_uuid
 from intents.journeys import Journeys
@@ -68,6 +68,15 @@ _MOVED: Final[tuple[Status, Status]] = ("weakened", "strengthened")
 _note: Final = msgspec.msgpack.Decoder(Note)
 
 
+def _read_note(note: bytes) -> Note:
+    try:
+        return _note.decode(note)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UnreadableState(
+            f"the note of an open intent is damaged ({error}): restore the store, or rebuild it from the log"
+        ) from error
+
+
 @dataclass(slots=True)
 class Life:
     """Lives of the intents of one batch's customers; slots are changed in `states`, changes pile up in `changes`.
@@ -95,7 +104,8 @@ class Life:
         `confidence` (c,) are the candidates' probabilities in 1e-4, or -1 where the model is not ready to speak.
         """
         rows = self.batch.customer[events]
-        active = (self.states.slots["subject"] != 0).any(axis=1)
+        active = np.zeros(len(self.parts), dtype=bool)
+        active[rows] = (self.states.slots["subject"][rows] != 0).any(axis=1)
         strong = confidence >= round(self.rules.threshold * STEP)
         loud = np.zeros(len(candidates.touched), dtype=bool)
         loud[candidates.ask[strong]] = True
@@ -234,7 +244,7 @@ class Life:
         if not new:
             slots["sequence"][row, s] += 1
         slot = slots[row, s]
-        note = Note("", "", JourneyStep(None, None, None)) if new else _note.decode(self.states.notes[row, s])
+        note = Note("", "", JourneyStep(None, None, None)) if new else _read_note(self.states.notes[row, s])
         return Change(
             part=part,
             event=event,

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import prod
+from secrets import token_hex
 from typing import Any, Final
 
 import fsspec
@@ -27,6 +28,7 @@ _log = logging.getLogger(__name__)
 
 MAGIC: Final = b"MISNAP01"
 _SUFFIX: Final = ".snapshot"
+_PART: Final = ".part"
 _DTYPES: Final = {"<f8": np.dtype("<f8"), "<u8": np.dtype("<u8")}
 _WEIGHTS: Final = ("counts", "means", "variances", "weights", "squares")
 _TABLES: Final = ("totals", "moves", "successors", "successor_counts", "ranks")
@@ -97,7 +99,8 @@ def decode(content: bytes, bundle: Bundle) -> Checkpoint:
     """
     try:
         if content[:8] != MAGIC:
-            raise UnusableSnapshot("not a snapshot of this release")
+            what = "a snapshot of another format" if content[:6] == MAGIC[:6] else "not a snapshot"
+            raise UnusableSnapshot(f"{what}, this release reads {MAGIC.decode()}: use the release that wrote it")
         size = int.from_bytes(content[8:16], "little")
         header = _header.decode(content[16 : 16 + size])
         arrays = _arrays(content, 16 + size, header.arrays)
@@ -113,6 +116,8 @@ def _check_tables(arrays: dict[str, Any], header: _Header) -> None:
     And for tables whose shapes or rows do not belong together.
     """
     numbers = [header.intercept, *header.sums]
+    if any(len(subject) != 8 for subject in header.names):
+        raise UnusableSnapshot("a damaged snapshot: a subject is not 8 bytes")
     if not np.isfinite(numbers).all() or not all(np.isfinite(array).all() for array in arrays.values()):
         raise UnusableSnapshot("a snapshot has a number that is not finite")
     features, whole = len(header.features), len(header.sums) == 4
@@ -232,8 +237,9 @@ class ModelStore:
         path = f"{self._folder}/{name}"
         if not self._fs.exists(path):
             self._fs.makedirs(self._folder, exist_ok=True)
-            self._fs.pipe_file(f"{path}.part", content)
-            self._fs.mv(f"{path}.part", path)
+            part = f"{path}.{token_hex(4)}{_PART}"  # two trainers must not write into one file
+            self._fs.pipe_file(part, content)
+            self._fs.mv(part, path)
         return name
 
     def latest(self) -> Found | None:
@@ -247,11 +253,13 @@ class ModelStore:
 
     def names(self) -> list[str]:
         """Names of all snapshots, oldest first."""
+        return [name for name in self._files() if name.endswith(_SUFFIX)]
+
+    def _files(self) -> list[str]:
         self._fs.invalidate_cache()
         if not self._fs.isdir(self._folder):
             return []
-        found = (path.rsplit("/", 1)[-1] for path in self._fs.ls(self._folder, detail=False))
-        return sorted(name for name in found if name.endswith(_SUFFIX))
+        return sorted(path.rsplit("/", 1)[-1] for path in self._fs.ls(self._folder, detail=False))
 
     def load(self, name: str) -> bytes:
         """A snapshot's bytes; raises UnusableSnapshot if they are not those that it is named by."""
@@ -283,7 +291,10 @@ class ModelStore:
         return None
 
     def prune(self, keep: int) -> None:
-        """Delete all but the newest `keep` snapshots."""
-        for name in self.names()[:-keep]:
+        """Delete all but the newest `keep` snapshots, and what killed trainers left half written before those."""
+        kept = self.names()[-keep:]
+        for name in [
+            name for name in self._files() if name.endswith((_SUFFIX, _PART)) and name < min(kept, default="")
+        ]:
             with suppress(FileNotFoundError):  # another trainer was quicker
                 self._fs.rm_file(f"{self._folder}/{name}")

@@ -22,7 +22,7 @@ import numpy as np
 from features.bundle import Bundle
 from features.log import U64
 from intents.counts import F64
-from intents.examples import Examples, unpack
+from intents.examples import Examples, UnreadableExamples, unpack
 from intents.model import Model, whole_vectors
 from intents.pipeline import Pipeline
 from intents.progress import Progress
@@ -130,11 +130,18 @@ class Trainer:
         return self.reading.next < self._resolved.next
 
     def read(self, offset: int, record: bytes) -> None:
-        """Read the examples record at `offset`; what is due by its watermark waits for `resolve`."""
+        """Read the examples record at `offset`; what is due by its watermark waits for `resolve`.
+
+        Raises UnreadableExamples, and is behind the record then, or NewerExamples, and is still before it.
+        """
         if offset < self.reading.next:
             return
+        try:
+            examples = unpack(record)
+        except UnreadableExamples:
+            self.reading.next = offset + 1
+            raise
         self.reading.next = offset + 1
-        examples = unpack(record)
         source = (examples.topic, examples.partition)
         for key, name in examples.names.items():
             self.names.setdefault(int.from_bytes(key, "little"), name)

@@ -15,6 +15,10 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
     headers: list[tuple[str, bytes]] = []
 
 
+class UnreadableOutbox(Exception):
+    """An outbox that is damaged, or of another release: run the release that wrote it, or rebuild from the log."""
+
+
 _decoder = msgspec.msgpack.Decoder(list[Record])
 
 
@@ -24,5 +28,10 @@ def pack_outbox(records: Sequence[Record]) -> bytes:
 
 
 def unpack_outbox(outbox: bytes) -> list[Record]:
-    """Records of an outbox, in the order in which they are published."""
-    return _decoder.decode(outbox) if outbox else []
+    """Records of an outbox, in the order in which they are published; raises UnreadableOutbox."""
+    try:
+        return _decoder.decode(outbox) if outbox else []
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UnreadableOutbox(
+            f"an outbox cannot be read ({error}): run the release that wrote it, or rebuild the store from the log"
+        ) from error

@@ -3,7 +3,7 @@
 import csv
 import gzip
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -23,6 +23,8 @@ _GZIP_MAGIC: Final = b"\x1f\x8b"
 _BOM: Final = b"\xef\xbb\xbf"
 _LOOK_AT_LINES: Final = 20
 _SHOWN_CHARACTERS: Final = 80
+LONGEST_LINE: Final = 64 << 20
+"""Bytes of one line; a longer one is no recording, but perhaps a small file that unpacks to an enormous one."""
 NO_TIME: Final = -1
 """In place of an event time: the line has none that can be read."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -41,7 +43,7 @@ class UnknownFormat(ValueError):
 
 
 class BrokenRecording(ValueError):
-    """Raised when a compressed recording ends early or is damaged; everything before the damage was delivered."""
+    """Raised when a compressed recording ends early or is damaged, or a line is endless; the rest was delivered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +133,11 @@ def _lines(raw: IO[bytes], path: Path) -> Iterator[tuple[int, bytes]]:
     """Lines that are not blank, without their ends, with their 1-based number in the file."""
     compressed = raw.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
     raw.seek(0)
-    lines: Iterable[bytes] = gzip.GzipFile(fileobj=raw) if compressed else raw
+    lines: IO[bytes] | gzip.GzipFile = gzip.GzipFile(fileobj=raw) if compressed else raw
     try:
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(iter(lambda: lines.readline(LONGEST_LINE + 1), b""), 1):
+            if len(line) > LONGEST_LINE:
+                raise BrokenRecording(f"{path}: line {number} has more than {LONGEST_LINE:,} bytes")
             bare = (line.removeprefix(_BOM) if number == 1 else line).rstrip(b"\r\n")
             if bare.strip():
                 yield number, bare

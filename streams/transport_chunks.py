@@ -173,9 +173,9 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         return bool(mine) and await super()._commit(mine)
 
     async def at_end(self, tp: TP, position: int) -> bool:
-        """Whether chunks were cut up to `position` and the fetcher, past control records too.
+        """Whether chunks were cut up to `position`, and the fetcher, past control records too, is at the end.
 
-        Is at the partition's end.
+        It is not while a transaction is open: what that holds back, and all behind it, may still come.
         """
         consumer = self._ensure_consumer()
         if tp not in consumer.assignment() or self._next.get(tp, (None, 0, -1))[2] != position:
@@ -183,7 +183,8 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         ends = await consumer.end_offsets([tp])
         if position > ends[tp]:
             raise PositionLost.at(tp, ends[tp], position)
-        return bool(await consumer.position(driver.ensure_aiokafka_TP(tp)) >= ends[tp])
+        there = driver.ensure_aiokafka_TP(tp)
+        return bool(await consumer.position(there) >= max(ends[tp], consumer.highwater(there) or 0))
 
     async def _fetch_records(
         self, consumer: aiokafka.AIOKafkaConsumer, *args: Any, **options: Any

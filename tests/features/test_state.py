@@ -126,7 +126,7 @@ def test_slots_move_to_the_front() -> None:
     [
         (GOLDEN.replace(header(), header(version=2)), "not of version 1"),
         (GOLDEN.replace(header(), header(version=0)), "not of version 1"),
-        (GOLDEN.replace(header(), header(magic=b"IM")), "not of version 1"),
+        (GOLDEN.replace(header(), header(magic=b"IM")), "none of ours"),
         (b"", "shorter than its header"),
         (b"{}", "shorter than its header"),
         (GOLDEN.replace(header(), header(slots=SLOTS + 1)) + bytes(63 * SLOTS), "damaged"),
@@ -136,6 +136,13 @@ def test_slots_move_to_the_front() -> None:
         (GOLDEN.replace(NOTES, b"\x90"), "damaged"),
         (GOLDEN.replace(NOTES, b"\xc4\x05hello"), "damaged"),
         (header(slots=0) + TILE + RAW + FOLDED_ID + b"x", "damaged"),
+        (GOLDEN.replace(TILE + RAW, RAW + TILE), "damaged"),  # not in order of time
+        (GOLDEN.replace(TILE, TILE[:-1] + b"\x03"), "damaged"),  # a slice of no length that we know
+        (GOLDEN.replace(TILE, TILE[:-2] + b"\x7f\x02"), "damaged"),  # no kind
+        (GOLDEN.replace(TILE, struct.pack("<q", -1) + TILE[8:]), "damaged"),
+        (GOLDEN.replace(RAW, struct.pack("<q", 2**43) + RAW[8:]), "damaged"),
+        (GOLDEN.replace(header(), header()[:-8] + struct.pack("<q", 2**62)), "damaged"),  # forgotten for ever
+        (GOLDEN.replace(INTENT, INTENT.replace(b"\x01" + bytes(range(16)), b"\x02" + bytes(range(16)))), "damaged"),
     ],
 )
 def test_unreadable(blob: bytes, words: str) -> None:

@@ -137,6 +137,13 @@ def test_not_toml(text: str) -> None:
         Catalogue.parse(text, "shop.toml")
 
 
+@pytest.mark.parametrize("text", ["a = " + "[" * 100_000, "a = " + "9" * 10_000, "a" * 10 + "\ud800"])
+def test_too_much_of_it(text: str) -> None:
+    """What breaks the reader of TOML, nested without end or a number without end, is a mistake like any other."""
+    with pytest.raises(CatalogueError, match=r"^shop\.toml: "):
+        Catalogue.parse(text, "shop.toml")
+
+
 def test_load(tmp_path: Path) -> None:
     """A file is read as UTF-8; its mistakes name it."""
     path = tmp_path / "shop.toml"

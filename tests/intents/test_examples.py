@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from intents.examples import ASKED, OUTCOME, VERSION, Examples, UnreadableExamples, pack, unpack
+from intents.examples import ASKED, OUTCOME, VERSION, Examples, NewerExamples, UnreadableExamples, pack, unpack
 
 
 def examples(asks: int = 2, outcomes: int = 1) -> Examples:
@@ -66,8 +66,12 @@ def test_another_version() -> None:
     """A record of a release to come is not guessed at."""
     wire = msgspec.msgpack.decode(pack(examples()))
     wire[0] = VERSION + 1
-    with pytest.raises(UnreadableExamples, match=f"version {VERSION + 1}, not {VERSION}"):
-        unpack(msgspec.msgpack.encode(wire))
+    for later in (wire, [VERSION + 1], [VERSION + 1, {"all": "else"}]):  # whatever else it holds
+        with pytest.raises(NewerExamples, match=f"version {VERSION + 1}, later than {VERSION}: upgrade the trainer"):
+            unpack(msgspec.msgpack.encode(later))
+    for none in ([], [0], ["1"], [None, *wire[1:]]):
+        with pytest.raises(UnreadableExamples, match="not an examples record"):
+            unpack(msgspec.msgpack.encode(none))
 
 
 @pytest.mark.parametrize(
@@ -81,6 +85,9 @@ def test_another_version() -> None:
         {"share": 0.0},
         {"share": float("nan")},
         {"share": 2.0},
+        {"share": 1e-300},  # counted for 1e300
+        {"vectors": np.full((4, 6), 3e38, dtype=np.float32)},  # its square is infinite
+        {"names": {b"short": "tea"}},
     ],
 )
 def test_columns_belong_together(changes: dict[str, Any]) -> None:
@@ -127,6 +134,6 @@ def test_damaged(data: st.DataObject) -> None:
     cut = data.draw(st.sampled_from([0, 0, 1, 9]))
     try:
         found = unpack(bytes(content[: len(content) - cut]))
-    except UnreadableExamples:
+    except (UnreadableExamples, NewerExamples):
         return
     assert int(found.asked["candidates"].sum(dtype=np.int64)) == len(found.subjects) == found.vectors.shape[1]

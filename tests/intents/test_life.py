@@ -4,11 +4,12 @@ import asyncio
 
 import pytest
 
-from features.state import States, decode
+from features.memory_store import MemoryStore
+from features.state import States, UnreadableState, decode, encode
 from intents.life import Rules
 from intents.subjects import subject_hash
-from tests.intents.replaying import MINUTE
-from tests.intents.steered import HORIZON, LATENESS, Shop, T, steered_model
+from tests.intents.replaying import MINUTE, Drive
+from tests.intents.steered import HORIZON, LATENESS, STEERED, Shop, T, steered_model
 
 LONG = Rules(horizon_ms=30 * MINUTE, cooldown_ms=60 * MINUTE)
 """A cool-down that lasts longer than the intent."""
@@ -453,3 +454,19 @@ def test_after_being_forgotten(shop: Shop) -> None:
         ("forgotten", "tea", MINUTE),
         ("detected", "tea", 2 * MINUTE),
     ]
+
+
+@pytest.mark.parametrize("note", [b"\xc1", b"\x93\xa1\xff\xa1a\xc0", b"\x90"])
+def test_a_damaged_note(shop: Shop, note: bytes) -> None:
+    """A note that cannot be read is a damaged state, which stops the worker; it is no bug of the next event's."""
+    shop.view(0, "tea", 0.4)
+    drive = shop.drive()
+    assert isinstance(drive.store, MemoryStore)
+    held = drive.store._partitions[drive.partitions[0].key].states
+    states = decode(["anna"], [held["anna"]])
+    states.notes[0, 0] = note
+    held["anna"] = encode(states, STEERED.hash)[0] or b""
+    shop.view(MINUTE, "tea", 0.9)
+    later = Drive(drive.setup, shop.model, [shop.records], store=drive.store, begin=1)
+    with pytest.raises(UnreadableState, match="note of an open intent is damaged"):
+        asyncio.run(later.run([[(0, 1)]]))

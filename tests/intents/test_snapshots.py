@@ -115,8 +115,13 @@ def refused(content: bytes, why: str, bundle: Bundle = CORE) -> None:
 
 def test_not_a_snapshot() -> None:
     """Other files are recognised by their first bytes."""
-    for content in (b"", b"MISNAP", b"MISNAP02" + snapshot()[8:], b"{}"):
-        refused(content, "not a snapshot of this release")
+    for content in (b"", b"MISNA", b"{}"):
+        refused(content, "not a snapshot, this release reads MISNAP01")
+
+
+def test_a_later_format() -> None:
+    """A snapshot of a release to come is not guessed at, and the error says what to do."""
+    refused(b"MISNAP02" + snapshot()[8:], "another format, this release reads MISNAP01: use the release that wrote it")
 
 
 def test_nothing_in_it_runs() -> None:
@@ -349,6 +354,36 @@ def test_prune(store: ModelStore) -> None:
         store.save(b"%d" % offset, offset)
     store.prune(2)
     assert [store.load(name) for name in store.names()] == [b"4", b"5"]
+
+
+def test_two_that_write_the_same_at_once(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each writes a file of its own: one that stops half-way, for ever or for a while, damages nothing of the other."""
+    write, stopped = store._fs.pipe_file, []
+
+    def stop_half_way(path: str, content: bytes) -> None:
+        if not stopped:
+            stopped.append(path)
+            write(path, content[:20])
+            assert ModelStore(store.url).save(content, 50) == name  # the other one, meanwhile
+        write(path, content)
+
+    name = f"{50:020d}-{hash_of(snapshot())}.snapshot"
+    monkeypatch.setattr(store._fs, "pipe_file", stop_half_way)
+    assert store.save(snapshot(), 50) == name
+    assert store.load(name) == snapshot()
+    assert len(list((Path(store.url) / "main").iterdir())) == 1
+
+
+def test_prune_takes_what_was_left_half_written(store: ModelStore) -> None:
+    """A killed trainer's leavings go with the snapshots of their time; one that is being written now stays."""
+    for offset in range(6):
+        store.save(b"%d" % offset, offset)
+    folder = Path(store.url) / "main"
+    old, new = (folder / f"{offset:020d}-00.snapshot.12ab.part" for offset in (2, 5))
+    old.write_bytes(b"ha"), new.write_bytes(b"ha")
+    store.prune(2)
+    assert [path.exists() for path in (old, new)] == [False, True]
+    assert len(store.names()) == 2
 
 
 def test_in_memory() -> None:

@@ -7,13 +7,14 @@ from functools import cache
 from random import Random
 from typing import Final
 
+import msgspec
 import numpy as np
 import pytest
 
 from features.core_bundle import CORE
 from features.memory_store import MemoryStore
 from features.store import PartitionKey
-from intents.examples import ASKED, OUTCOME, Examples, UnreadableExamples, pack, unpack
+from intents.examples import ASKED, OUTCOME, Examples, NewerExamples, UnreadableExamples, pack, unpack
 from intents.model import Model
 from intents.pipeline import INTERCEPT
 from intents.snapshots import decode, encode
@@ -520,3 +521,12 @@ def test_trainer_and_worker_see_the_same_vectors() -> None:
 
     assert asyncio.run(run()) > 150
     assert trainer.tables.transitions.size > 50
+
+
+def test_a_record_of_a_later_release() -> None:
+    """It is not passed over: the position stays before it, for a trainer that can read it."""
+    trainer = taught(lesson(Ask(0, 1)))
+    wire = msgspec.msgpack.decode(lesson(Ask(1, 2)))
+    with pytest.raises(NewerExamples, match="upgrade the trainer"):
+        trainer.read(1, msgspec.msgpack.encode([2, *wire[1:]]))
+    assert trainer.position == 1

@@ -1,9 +1,10 @@
 """The outbox carries records through a commit and gives them back as they were, in order."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sinks.records import Record, pack_outbox, unpack_outbox
+from sinks.records import Record, UnreadableOutbox, pack_outbox, unpack_outbox
 
 RECORDS = st.builds(
     Record,
@@ -33,3 +34,13 @@ def test_no_key_is_not_an_empty_key() -> None:
     records = [Record("t", 0, None, b""), Record("t", 0, b"", b"")]
     assert unpack_outbox(pack_outbox(records)) == records
     assert records[0] != records[1]
+
+
+@pytest.mark.parametrize(
+    "outbox",
+    [b"{}", b"\xdd\xff\xff\xff\xff", b"\x91\x95\xa1\xff\xc0\xc0\xc4\x01a\x90", b"\x91\x93\xa1a\xc0\xc0", b"\xc1"],
+)
+def test_damaged(outbox: bytes) -> None:
+    """What is no outbox, or names a topic that is no text, is refused with what to do."""
+    with pytest.raises(UnreadableOutbox, match="run the release that wrote it, or rebuild"):
+        unpack_outbox(outbox)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.recordings import (
+    LONGEST_LINE,
     NO_TIME,
     OWN,
     TAOBAO,
@@ -279,3 +280,11 @@ def test_other_recordings_are_refused_for_now(recordings: Path, name: str) -> No
     """Formats that are not read yet are refused by name of what was seen, not misread."""
     with pytest.raises(UnknownFormat, match="beginning"):
         open_recording(recordings / name)
+
+
+def test_a_line_without_an_end(tmp_path: Path) -> None:
+    """A small file that unpacks to one enormous line is refused before it fills the memory; what is before it comes."""
+    path = tmp_path / "bomb.jsonl.gz"
+    path.write_bytes(gzip.compress(own(1) * 30 + b"\n" + bytes(LONGEST_LINE + 1)))
+    with pytest.raises(BrokenRecording, match="line 2 has more than 67,108,864 bytes"):
+        list(open_recording(path).batches(1))

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import pytest
 from faust.types import TP
 
 from features.core_bundle import CORE
+from intents.examples import NewerExamples
 from intents.snapshots import ModelStore, decode, encode
 from intents.training import PATIENCE_MS, Trainer
 from streams.train import KEEP, Training, resume
@@ -123,6 +125,17 @@ def test_unreadable_examples(store: ModelStore, caplog: pytest.LogCaptureFixture
     assert made.trainer.position == 42
     assert caplog.text.count("passed over") == 2
     assert made.trainer.negatives == taught(*records).negatives > 0
+
+
+def test_examples_of_a_later_release(store: ModelStore) -> None:
+    """They stop the trainer, which has saved nothing behind them: after its upgrade they are learned."""
+    records = topic(40)
+    app = kafka([*records[:20], msgspec.msgpack.encode([2, "what comes"]), *records[20:]])
+    made = training(app, store, every_s=0)
+    with pytest.raises(NewerExamples, match="upgrade the trainer"):
+        asyncio.run(app.deliver(made.work, 7))
+    asyncio.run(made.save())
+    assert made.trainer.position == 20 == offsets_in(store)[-1]
 
 
 # Snapshots
