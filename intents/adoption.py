@@ -84,7 +84,9 @@ class Published:
 
 
 def _lasts(intent: Intent, states: States, row: int, rules: Rules) -> bool:
-    """Whether an intent still matters: open, or expired and cooling down."""
+    """Whether an intent still matters: open, or expired and cooling down, and not of what was forgotten."""
+    if intent.detected_at <= states.tombstone[row]:
+        return False
     if intent.status in _OPEN:
         return True
     return bool(intent.status == "expired" and intent.detected_at + rules.cooldown_ms > states.memory.newest[row])

@@ -7,9 +7,10 @@ from typing import Final
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 
+from features.tombstones import REBUILD_MS
 from streams.settings import Settings
 
-REBUILD_DAYS: Final = 7
+REBUILD_DAYS: Final = REBUILD_MS // 86_400_000
 """How far back a lost Redis is rebuilt from: topics must keep at least this."""
 EXAMPLES_BYTES: Final = 2_000_000
 """Largest record of examples."""
