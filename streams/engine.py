@@ -289,6 +289,12 @@ class Engine:
         commit = Commit(cursor.token, cursor.sequence, start, start, cursor.watermark_ms, adopt_until=adopt_until)
         await self._apply(partition, commit)
 
+    async def clear_outbox(self, partition: Partition) -> None:
+        """Replace an outbox that is published and names who is forgotten: a quiet partition would keep it for long."""
+        at = partition.cursor
+        commit = Commit(at.token, at.sequence, at.position, at.position, at.watermark_ms, adopt_until=at.adopt_until)
+        await self._apply(partition, commit)
+
     async def adopt(self, partition: Partition, published: Published) -> None:
         """Take intents over from what was published, some customers a commit; what is cut short is repeated."""
         customers = published.customers
