@@ -17,6 +17,7 @@ from features.events import Batch
 from features.kinds import CODE
 from features.log import I64, RAW_LIMIT, Bool, Logs, expand, fold
 from features.state import SLOT, States
+from features.tombstones import is_buried
 
 _FORGET: Final = CODE["forget"]
 _SHIFT: Final = 43  # times in ms stay below 2**43 until the year 2248
@@ -89,23 +90,24 @@ def _lay_aside(states: States, done: Bool, aside: list[Logs]) -> None:
 
 def _end_states(states: States, batch: Batch, who: I64, first: I64, clear: Clear) -> None:
     """Clear the states that end, or are forgotten, before the first event of this wave."""
-    last = np.maximum(states.memory.newest, states.tombstone)[who]
-    ended = (last >= 0) & (last + STATE_MS < batch.watermark[first])
-    forgotten = (batch.kind[first] == _FORGET) & (ended | (batch.time[first] > states.tombstone[who]))
+    newest, time, watermark = states.memory.newest[who], batch.time[first], batch.watermark[first]
+    ended = (newest >= 0) & (newest + STATE_MS < watermark)
+    forgotten = (batch.kind[first] == _FORGET) & ~is_buried(time, states.tombstone[who], watermark)
     gone = ended | forgotten
     if not gone.any():
         return
     clear(who[gone], first[gone], forgotten[gone])
     erase(states, who[gone])
-    states.tombstone[who[forgotten]] = batch.time[first[forgotten]]
+    # what is erased must not come back either, though it may be newer than the event that asks for it
+    states.tombstone[who[forgotten]] = np.maximum(time, np.where(ended, -1, newest))[forgotten]
 
 
 def erase(states: States, rows: I64) -> None:
-    """Leave nothing of the customers in `rows`."""
+    """Leave nothing of the customers in `rows` but their tombstones."""
     erased = np.zeros(len(states.customers), dtype=bool)
     erased[rows] = True
     states.logs.replace(erased[states.logs.customer], states.logs.entries[:0], rows[:0])
-    for column in (states.memory.newest, states.memory.floor, states.memory.complete_since, states.tombstone):
+    for column in (states.memory.newest, states.memory.floor, states.memory.complete_since):
         column[rows] = -1
     states.memory.forced[rows] = 0
     states.memory.held[rows] = 0
@@ -119,14 +121,13 @@ def _wave(states: States, batch: Batch, events: I64, owner: I64) -> Wave:
     time, memory = batch.time[events], states.memory
     forget = batch.kind[events] == _FORGET
     known = _remembered(states, batch.id[events], owner)
-    forgotten = (time <= states.tombstone[owner]) | forget
+    forgotten = is_buried(time, states.tombstone[owner], batch.watermark[events]) | forget
     unverifiable = ~forgotten & ~known & (time <= memory.floor[owner])
     applied = ~(known | forgotten | unverifiable)
     applied[applied] = _first_of_id(batch.id[events[applied]], owner[applied])
     newest = _newest_before(np.where(applied, time, -1), owner, memory.newest)
     begins = np.concatenate([[True], owner[1:] != owner[:-1]])
-    last = np.maximum(newest, states.tombstone[owner])
-    barrier = ~begins & (forget | ((last >= 0) & (last + STATE_MS < batch.watermark[events])))
+    barrier = ~begins & (forget | ((newest >= 0) & (newest + STATE_MS < batch.watermark[events])))
     cut = _from_first(barrier, owner)
     keep = ~cut
     order = np.argsort(events[keep], kind="stable")

@@ -31,7 +31,7 @@ HEADER: Final = np.dtype(
         ("newest", "<i8"),
         ("floor", "<i8"),
         ("complete_since", "<i8"),
-        ("tombstone", "<i8"),
+        ("tombstone", "<i8"),  # -1; earlier releases kept it here
     ]
 )
 FOLDED: Final = np.dtype([("id", "<u8"), ("time", "<i8")])
@@ -62,7 +62,8 @@ class UnreadableState(Exception):
 class States:
     """States of some customers, as columns of one row a customer.
 
-    `tombstone` (n,) is the time up to which events are forgotten (-1: none). `slots` (n, SLOTS) are SLOT records and
+    `tombstone` (n,) is the time up to which events are forgotten (-1: none); it is not part of the blob, though read
+    from those of earlier releases: the partition keeps it (`features/tombstones.py`). `slots` (n, SLOTS) are SLOT records and
     `notes[row, slot]` the bytes that a slot's owner keeps beside them.
     """
 
@@ -162,7 +163,7 @@ def encode(states: States, bundle: str) -> list[bytes | None]:
     head = np.zeros(size, dtype=HEADER)
     head["magic"], head["version"], head["bundle"] = MAGIC, VERSION, np.void(bytes.fromhex(bundle))
     head["entries"], head["ids"], head["slots"] = n_entries, memory.held, n_slots
-    head["tombstone"] = states.tombstone
+    head["tombstone"] = -1
     for name in ("newest", "floor", "complete_since", "forced"):
         head[name] = getattr(memory, name)
     heads, entries = head.tobytes(), np.ascontiguousarray(logs.entries).tobytes()
@@ -173,7 +174,7 @@ def encode(states: States, bundle: str) -> list[bytes | None]:
     ]
     for row in np.flatnonzero((memory.held > 0) | (n_slots > 0)).tolist():  # customers with folded ids or intents
         blobs[row] = (blobs[row] or b"") + _tail(states, row, used[row])
-    nothing = (n_entries == 0) & (memory.held == 0) & (n_slots == 0) & (states.tombstone < 0)
+    nothing = (n_entries == 0) & (memory.held == 0) & (n_slots == 0)
     for row in np.flatnonzero(nothing).tolist():
         blobs[row] = None
     return blobs

@@ -84,10 +84,13 @@ class Published:
 
 
 def _lasts(intent: Intent, states: States, row: int, rules: Rules) -> bool:
-    """Whether an intent still matters: open, or expired and cooling down."""
+    """Whether an intent still matters: open, or expired and cooling down, and not of what was forgotten."""
+    if intent.detected_at <= states.tombstone[row]:
+        return False
     if intent.status in _OPEN:
         return True
-    return bool(intent.status == "expired" and intent.detected_at + rules.cooldown_ms > states.memory.newest[row])
+    newest = states.memory.newest[row]  # -1: no event of theirs in all of the log, so there is nothing to cool down
+    return bool(intent.status == "expired" and 0 <= newest < intent.detected_at + rules.cooldown_ms)
 
 
 def _wanted_after(intent: Intent, states: States, row: int) -> bool:

@@ -160,8 +160,8 @@ def detect(
             ending = np.where(parts == part, bound.watermarks(states), ending)
     life.expire(everyone, ending, parts)
     causes += [None] * (len(life.changes) - len(causes))
-    last = np.maximum(states.memory.newest, states.tombstone)
-    erase(states, np.flatnonzero((last >= 0) & (last + STATE_MS < ending)))
+    newest = states.memory.newest
+    erase(states, np.flatnonzero((newest >= 0) & (newest + STATE_MS < ending)))
     order = sorted(range(len(life.changes)), key=lambda i: _place(life.changes[i], states.customers))
     return Detected(
         changes=[(life.changes[i], causes[i]) for i in order],
@@ -225,8 +225,8 @@ def _score(batch: Batch, states: States, wave: Wave, model: Model, setup: Setup)
 
 def next_deadlines(states: States) -> I64:
     """The earliest deadline of each state: an intent's end, or the end of the state; -1 where nothing is left."""
-    last = np.maximum(states.memory.newest, states.tombstone)
-    ends = np.where(last >= 0, last + STATE_MS, -1)
+    newest = states.memory.newest
+    ends = np.where(newest >= 0, newest + STATE_MS, -1)
     far = np.iinfo(np.int64).max
     expires = np.where(states.slots["open"] == 1, states.slots["expires_at"], far).min(axis=1)
     return np.where(ends >= 0, np.minimum(ends, expires), -1)

@@ -13,6 +13,7 @@ import numpy as np
 from features.events import Batch, Chunk
 from features.state import States, decode, encode
 from features.store import Answer, Commit, Cursor, PartitionKey, Store, Verdict
+from features.tombstones import Tombstones
 from intents.adoption import Published
 from intents.detect import Bound, Detected, Past, Setup, detect, next_deadlines
 from intents.intent import Intent
@@ -42,16 +43,17 @@ class LostPartition(Exception):
 class Partition:
     """A claimed partition.
 
-    Its key, where it stands, which names the store has, the records still to be published, and how many partitions the
-    topic had when its states were made (0: not known). After a loss of states: `acknowledged` is the offset before
-    which everything was published, examples too; `last` that of the last record for which any intent was (-1: none),
-    and `answered` the subjects of these.
+    Its key, where it stands, which names the store has, the records still to be published, who is forgotten, and how many
+    partitions the topic had when its states were made (0: not known). After a loss of states: `acknowledged` is the
+    offset before which everything was published, examples too; `last` that of the last record for which any intent was
+    (-1: none), and `answered` the subjects of these.
     """
 
     key: PartitionKey
     cursor: Cursor
     known: set[int]
     outbox: list[Record]
+    tombstones: Tombstones
     partitions: int = 0
     acknowledged: int = -1
     last: int = -1
@@ -137,7 +139,9 @@ class Engine:
         for subject, name in claimed.names.items():
             self.setup.names.learn(int.from_bytes(subject, "little"), name)
         known = {int.from_bytes(subject, "little") for subject in claimed.names}
-        return Partition(key, claimed.cursor, known, unpack_outbox(claimed.outbox), claimed.partitions)
+        tombstones = Tombstones(self.hash_key, claimed.forgotten)
+        outbox = unpack_outbox(claimed.outbox)
+        return Partition(key, claimed.cursor, known, outbox, tombstones, claimed.partitions)
 
     async def cut(self, partition: Partition, chunk: Chunk) -> tuple[Piece, Chunk | None]:
         """The first piece of a chunk that fits into one commit (`max_customers` touched or due), and the rest.
@@ -200,6 +204,8 @@ class Engine:
         for piece in pieces:
             blobs += await self.store.read(piece.partition.key, piece.partition.cursor, piece.customers)
         states = decode(customers, blobs)
+        buried = [piece.partition.tombstones.of(piece.customers) for piece in pieces]
+        states.tombstone = np.maximum(states.tombstone, np.concatenate(buried))
         batch = self._batch(pieces)
         bounds = [piece.bound for piece in pieces]
         (past,) = {piece.partition.past for piece in pieces}  # several partitions together are never rebuilt
@@ -260,6 +266,9 @@ class Engine:
                     names=names,
                     outbox=pack_outbox(step.records[number]),
                     adopt_until=cursor.adopt_until,
+                    forgotten=partition.tombstones.changes(
+                        step.customers[low:high], states.tombstone[low:high], int(step.batch.last_watermark[number])
+                    ),
                 )
             )
             low = high
@@ -275,11 +284,18 @@ class Engine:
         if answer.verdict not in (Verdict.OK, Verdict.ALREADY):
             raise LostPartition(answer)
         partition.cursor = answer.found
+        partition.tombstones = partition.tombstones.after(commit.forgotten)
 
     async def rebuild(self, partition: Partition, start: int, adopt_until: int) -> None:
         """Note that records from `start` on are worked again, and that intents were published before `adopt_until`."""
         cursor = partition.cursor
         commit = Commit(cursor.token, cursor.sequence, start, start, cursor.watermark_ms, adopt_until=adopt_until)
+        await self._apply(partition, commit)
+
+    async def clear_outbox(self, partition: Partition) -> None:
+        """Replace an outbox that is published and names who is forgotten: a quiet partition would keep it for long."""
+        at = partition.cursor
+        commit = Commit(at.token, at.sequence, at.position, at.position, at.watermark_ms, adopt_until=at.adopt_until)
         await self._apply(partition, commit)
 
     async def adopt(self, partition: Partition, published: Published) -> None:
@@ -290,6 +306,7 @@ class Engine:
             some = customers[first : first + self.max_customers]
             cursor = partition.cursor
             states = decode(some, await self.store.read(partition.key, cursor, some))
+            states.tombstone = np.maximum(states.tombstone, partition.tombstones.of(some))
             names = published.install(states, self.setup.rules, self.setup.names)
             deadlines = next_deadlines(states).tolist()
             last = first + self.max_customers >= len(customers)
@@ -303,5 +320,6 @@ class Engine:
                 deadlines={who: at if at >= 0 else None for who, at in zip(some, deadlines, strict=True)},
                 names={as_key(subject): name for subject, name in names.items()},
                 adopt_until=-1 if last else cursor.adopt_until,
+                forgotten=partition.tombstones.changes(some, states.tombstone, cursor.watermark_ms),
             )
             await self._apply(partition, commit)

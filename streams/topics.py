@@ -7,12 +7,13 @@ from typing import Final
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 
+from features.tombstones import REBUILD_MS
 from streams.broker_address import BrokerRefused
 from streams.settings import Settings
 
 NOT_AUTHORIZED: Final = 29
 """Kafka's code for a topic that this user may not even know of."""
-REBUILD_DAYS: Final = 7
+REBUILD_DAYS: Final = REBUILD_MS // 86_400_000
 """How far back a lost Redis is rebuilt from: topics must keep at least this."""
 EXAMPLES_BYTES: Final = 2_000_000
 """Largest record of examples."""

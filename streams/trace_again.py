@@ -8,7 +8,7 @@ import numpy as np
 from features.memory_store import MemoryStore
 from features.store import Commit, Cursor, PartitionKey
 from intents.model import Model
-from streams.engine import Engine, Partition, Piece, Step
+from streams.engine import Engine, Piece, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,8 @@ async def work_alone(engine: Engine, worked: Worked, partition: int, offset: int
         shelf.states |= commit.states
         cursor = Cursor(commit.token, commit.sequence + 1, commit.position, commit.watermark_ms)
         known = place.known | {int.from_bytes(subject, "little") for subject in commit.names}
-        place = Partition(place.key, cursor, known, [])
+        tombstones = place.tombstones.after(commit.forgotten)
+        place = replace(place, cursor=cursor, known=known, outbox=[], tombstones=tombstones)
     before = [shelf.states[customer] for customer in piece.customers]
     step, (commit,) = await again.step([Piece(place, chunk.part(first, end, offset, offset + 1), piece.customers)])
     return Alone(step, commit, before)

@@ -61,6 +61,8 @@ class Focus:
     def applied(self) -> tuple[States, Wave, int]:
         """The states with the event applied and nothing folded yet, the event's wave, and its place in it."""
         states = decode(self.traced.step.customers, self.traced.before)
+        buried = self.traced.step.pieces[0].partition.tombstones.of(states.customers)
+        states.tombstone = np.maximum(states.tombstone, buried)
         for wave in waves(states, self.batch, lambda rows, events, forgotten: None):
             seat = np.flatnonzero(wave.events == self.event)
             if len(seat):

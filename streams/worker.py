@@ -20,6 +20,7 @@ from faust.types import TP, StreamT
 
 from features.core_bundle import CORE
 from features.events import Chunk
+from features.kinds import CODE
 from features.redis_store import RedisStore
 from features.state import UnreadableState
 from features.store import NotOwner, PartitionKey, StoreUnavailable
@@ -50,6 +51,7 @@ RETRY_FOR_S: Final = 120.0
 _LONGEST_PAUSE_S: Final = 5.0
 _ASK_KAFKA_S: Final = 5.0
 _LOST: Final = (LostPartition, NotOwner)
+_FORGET: Final = CODE["forget"]
 
 
 class CannotPublish(Exception):
@@ -148,6 +150,8 @@ class Worker:
             found = await lasting(lambda: self.engine.claim(key, secrets.token_hex(16), count))
             self.count.compare(topic, found.partitions, count)
             await self._publish(found.outbox)
+            if found.outbox and found.tombstones.times:
+                await lasting(lambda: self.engine.clear_outbox(found))
             await lasting(lambda: self.recovery.settle(found))
             await lasting(lambda: self.recovery.take_over(found))
             held = self.held[partition] = Held(found, generation, time.monotonic())
@@ -229,6 +233,8 @@ class Worker:
             _log.warning("%d intents found no free slot of their customers", step.detected.unslotted)
         await lasting(lambda: self.engine.commit(piece, commit))
         await self._publish(step.records[0])
+        if (piece.chunk.kind == _FORGET).any():
+            await lasting(lambda: self.engine.clear_outbox(piece.partition))
 
     async def _divert(self, partition: Partition, records: Records, refused: list[tuple[int, str]]) -> None:
         """Publish dead letters of the (offset, reason) in `refused`, before the commit that passes them."""

@@ -14,6 +14,7 @@ from features.kinds import CODE, KINDS
 from features.log import I64, MORE
 from features.pairs import Pairs
 from features.state import States, decode, encode
+from features.tombstones import Tombstones
 from features.windows import Asks, View
 from tests.features.naive_log import Entry, Event, NaiveLogs, Told
 
@@ -93,13 +94,14 @@ def asked(states: States, *times: int, row: int = 0) -> Aggregates:
 
 @dataclass
 class Partition:
-    """One partition's states, kept as blobs between batches; `cleared` collects (customer, event number, forgotten)."""
+    """One partition's states as blobs, and its tombstones; `cleared` collects (customer, event number, forgotten)."""
 
     customers: list[str]
     blobs: list[bytes | None] = field(default_factory=list)
     watermark_ms: int = -1
     done: int = 0
     cleared: list[tuple[str, int, bool]] = field(default_factory=list)
+    tombstones: Tombstones = field(default_factory=lambda: Tombstones(b"key"))
 
     def __post_init__(self) -> None:
         self.blobs = self.blobs or [None] * len(self.customers)
@@ -107,6 +109,7 @@ class Partition:
     def work(self, events: Sequence[Event]) -> Iterator[Worked]:
         """Work one batch: each wave as it comes, then the ends of states, then the blobs."""
         states = decode(self.customers, self.blobs)
+        states.tombstone = np.maximum(states.tombstone, self.tombstones.of(self.customers))
         batch = batch_of(events, self.customers, self.watermark_ms)
 
         def clear(rows: I64, before: I64, forgotten: npt.NDArray[np.bool_]) -> None:
@@ -118,6 +121,8 @@ class Partition:
         self.watermark_ms = int(batch.last_watermark[0])
         end_states(states, self.watermark_ms)
         self.blobs = encode(states, HASH)
+        changes = self.tombstones.changes(self.customers, states.tombstone, self.watermark_ms)
+        self.tombstones = self.tombstones.after(changes)
         self.done += len(events)
 
     def run(self, events: Sequence[Event], size: int | None = None) -> list[Worked]:
@@ -133,8 +138,8 @@ class Partition:
 def end_states(states: States, watermark_ms: int, rows: I64 | None = None) -> None:
     """End the states (those in `rows`) whose time has come, as the owner of a partition does at the end of a batch."""
     rows = np.arange(len(states.customers)) if rows is None else rows
-    last = np.maximum(states.memory.newest, states.tombstone)[rows]
-    erase(states, rows[(last >= 0) & (last + STATE_MS < watermark_ms)])
+    newest = states.memory.newest[rows]
+    erase(states, rows[(newest >= 0) & (newest + STATE_MS < watermark_ms)])
 
 
 def plain(states: States, row: int = 0) -> list[Entry]:

@@ -11,6 +11,7 @@ from features.kinds import KINDS
 HOUR: Final = 60 * 60 * 1000
 DAY: Final = 24 * HOUR
 STATE: Final = 30 * DAY
+WEEK: Final = 7 * DAY
 
 
 @dataclass(frozen=True)
@@ -79,26 +80,29 @@ class NaiveLog:
     tombstone: int = -1
 
     def end(self, watermark: int) -> None:
-        """The state ends 30 days after the last event (or the tombstone): when a watermark is greater than that."""
-        last = max(self.newest, self.tombstone)
-        if last >= 0 and watermark > last + STATE:
+        """The state ends 30 days after the last event: when a watermark is greater than that."""
+        if self.newest >= 0 and watermark > self.newest + STATE:
             self.clear()
 
     def clear(self) -> None:
-        """Leave nothing."""
+        """Leave nothing but the tombstone."""
         self.entries, self.folded = [], []
-        self.newest = self.floor = self.complete_since = self.tombstone = -1
+        self.newest = self.floor = self.complete_since = -1
         self.forced = 0
+
+    def buried(self, time: int, watermark: int) -> bool:
+        """Whether events of that time are forgotten: for a week after the tombstone's time, by the watermark."""
+        return time <= self.tombstone and watermark <= self.tombstone + WEEK
 
     def apply(self, event: Event, watermark: int) -> Told:
         """Apply one event; `watermark` is the partition's, this event's record included."""
         self.end(watermark)
         if event.kind == "forget":
-            if event.time > self.tombstone:
+            if not self.buried(event.time, watermark):
+                self.tombstone = max(event.time, self.newest)  # what is erased stays erased
                 self.clear()
-                self.tombstone = event.time
             return Told("forget")
-        if event.time <= self.tombstone:
+        if self.buried(event.time, watermark):
             return Told("forgotten")
         known = [entry.id for entry in self.entries if entry.raw] + [folded for folded, _ in self.folded]
         if event.id in known:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from features.apply import erase, waves
 from features.events import Batch
-from features.state import decode, encode
+from features.state import HEADER, MAGIC, VERSION, decode, encode
 from tests.features.building import HASH, LATENESS_MS, Partition, chunk, end_states, judged, plain, watermarks
 from tests.features.naive_log import DAY, HOUR, STATE, Event, NaiveLogs
 from tests.features.naive_moves import ANY, CUSTOMERS, START, Move, events_of
@@ -47,7 +47,8 @@ def test_verdicts_and_logs(moves: list[Move], size: int | None) -> None:
         assert list(zip(memory.ids[0, :held].tolist(), memory.times[0, :held].tolist(), strict=True)) == log.folded
         for name in ("newest", "floor", "complete_since", "forced"):
             assert getattr(memory, name)[0] == getattr(log, name), name
-        assert state.tombstone[0] == log.tombstone
+        (tombstone,) = partition.tombstones.of([customer]).tolist()
+        assert tombstone == (log.tombstone if log.buried(log.tombstone, partition.watermark_ms) else -1)
 
 
 @STEADY
@@ -60,6 +61,7 @@ def test_batches(moves: list[Move], customers: list[str]) -> None:
         partition.run(events, size)
     blobs = [dict(zip(partition.customers, partition.blobs, strict=True)) for partition in partitions]
     assert blobs[0] == blobs[1] == blobs[2] == blobs[3]
+    assert all(partition.tombstones == partitions[0].tombstones for partition in partitions)
 
 
 @settings(STEADY, max_examples=30)
@@ -132,8 +134,8 @@ def test_clears(moves: list[Move]) -> None:
     naive, told = NaiveLogs(), []
     for number, (event, mark) in enumerate(zip(events, watermarks(events), strict=True)):
         log = naive.of.get(event.customer)
-        last, tombstone = (max(log.newest, log.tombstone), log.tombstone) if log else (-1, -1)
-        if (last >= 0 and mark > last + STATE) or (event.kind == "forget" and event.time > tombstone):
+        ended = log is not None and 0 <= log.newest < mark - STATE
+        if ended or (event.kind == "forget" and not (log and log.buried(event.time, mark))):
             told.append((event.customer, number))
         naive.apply(event, mark)
     assert sorted((number, customer) for customer, number, _ in partition.cleared) == [(n, c) for c, n in told]
@@ -233,41 +235,75 @@ def test_late_event_does_not_prolong() -> None:
 
 def test_forget() -> None:
     """A forget leaves a tombstone and nothing else of that customer: what is not newer than it is dropped."""
-    forget = Event("anna", "forget", START + 100, 50)
+    forget = Event("anna", "forget", START + 2_100, 50)
     partition, words = run(
         *views(3, 1_000),
         Event("ben", "view", START, 1),
         forget,
-        Event("anna", "view", START + 100, 60),
-        Event("anna", "view", START + 101, 1, (7,)),  # its id is forgotten too
+        Event("anna", "view", START + 2_100, 60),
+        Event("anna", "view", START + 2_101, 1, (7,)),  # its id is forgotten too
         forget,
     )
     assert words == ["applied"] * 4 + ["dropped", "dropped", "applied", "dropped"]
-    assert [entry.time for entry in plain(partition.state("anna"))] == [START + 101]
-    assert partition.state("anna").tombstone[0] == START + 100
-    assert partition.state("anna").memory.newest[0] == START + 101
+    assert [entry.time for entry in plain(partition.state("anna"))] == [START + 2_101]
+    assert partition.tombstones.of(["anna", "ben"]).tolist() == [START + 2_100, -1]
+    assert partition.state("anna").memory.newest[0] == START + 2_101
     assert len(plain(partition.state("ben"))) == 1
     assert partition.cleared == [("anna", 4, True)]
 
 
+def test_forget_erases_what_is_newer() -> None:
+    """Events newer than the forget that erases them are erased for good: their duplicates are dropped too."""
+    events = views(3, 1_000)
+    forget, new = Event("anna", "forget", START + 100, 50), Event("anna", "view", START + 2_001, 60)
+    partition, words = run(*events, forget, *events, new)
+    assert words == ["applied"] * 3 + ["dropped"] * 4 + ["applied"]
+    assert partition.tombstones.of(["anna"]).tolist() == [START + 2_000]
+
+
+def test_nothing_is_left_of_the_forgotten() -> None:
+    """A forgotten customer has no blob; the tombstone is the partition's, and names nobody."""
+    partition, _ = run(*views(90, 1_000), Event("anna", "forget", START + 90_000, 500))
+    assert partition.blobs[0] is None
+    assert list(partition.tombstones.times.values()) == [START + 90_000]
+    assert b"anna" not in b"".join(partition.tombstones.times)
+
+
 def test_forget_after_the_end() -> None:
-    """A forget that comes when a tombstone's time is over leaves one of its own, however old its time is."""
+    """A forget whose time is more than a tombstone's life behind the watermark erases, and drops nothing after it."""
     forget = Event("anna", "forget", START, 1)
-    partition = Partition(["anna", "ben"])
     later = [Event("ben", "view", START + 31 * DAY, 2), forget, Event("anna", "view", START, 3)]
-    told = [worked.wave.applied[-1] for worked in partition.run([forget, *later])]
-    assert partition.cleared == [("anna", 0, True), ("anna", 2, True), ("anna", 3, False)]
-    assert told[-1]  # the second tombstone's time is over too
+    partition, words = run(forget, *later)
+    assert words == ["dropped", "applied", "dropped", "applied"]
+    assert partition.cleared == [("anna", 0, True), ("anna", 2, True)]
+    assert partition.tombstones.times == {}
 
 
 def test_tombstone_ends() -> None:
-    """A tombstone stays for 30 days, like a state, and then nothing is left."""
-    forget = Event("anna", "forget", START, 1)
-    assert run(forget, Event("ben", "view", START + 30 * DAY + LATENESS_MS, 2))[0].blobs[0] is not None
-    assert run(forget, Event("ben", "view", START + 30 * DAY + LATENESS_MS + 1, 2))[0].blobs[0] is None
-    for more, left in ((0, START), (1, -1)):
-        partition, _ = run(forget, Event("anna", "view", START + 30 * DAY + LATENESS_MS + more, 2))
-        assert partition.state("anna").tombstone[0] == left
+    """A tombstone drops events until the watermark is more than 7 days past it, by the watermark alone."""
+    forget, again = Event("anna", "forget", START, 1), Event("anna", "view", START, 3)
+    for more, word in ((0, "dropped"), (1, "applied")):
+        events = [forget, Event("ben", "view", START + 7 * DAY + LATENESS_MS + more, 2), again]
+        for size in (1, 2, 3):
+            partition = Partition(["anna", "ben"])
+            told = [bool(worked.wave.applied[place]) for worked in partition.run(events, size)
+                    for place, number in enumerate(worked.numbers()) if number == 2]
+            assert told == [word == "applied"]
+            assert len(partition.tombstones.times) == 1 - more
+
+
+def test_a_tombstone_of_an_earlier_release() -> None:
+    """A tombstone in a state's blob is honoured, and moves to the partition when the state is next touched."""
+    head = np.zeros(1, dtype=HEADER)
+    head["magic"], head["version"], head["bundle"] = MAGIC, VERSION, np.void(bytes.fromhex(HASH))
+    for name in ("newest", "floor", "complete_since"):
+        head[name] = -1
+    head["tombstone"] = START
+    partition = Partition(["anna", "ben"], [head.tobytes(), None])
+    (worked,) = partition.run([Event("anna", "view", START, 1), Event("anna", "view", START + 1, 2)])
+    assert worked.wave.applied.tolist() == [False, True]
+    assert partition.tombstones.of(["anna"]).tolist() == [START]
+    assert partition.state("anna").tombstone.tolist() == [-1]
 
 
 def test_erase_takes_notes_and_slots() -> None:

@@ -144,10 +144,9 @@ class NaiveDetect:
         self.watermark = max(self.watermark, line.clock - self.lateness_ms)
         self._deadlines(line)
         customer = self.customers.setdefault(event.customer, Customer())
-        last = max(customer.log.newest, customer.log.tombstone)
-        if last >= 0 and self.watermark > last + STATE:
-            customer = self.customers[event.customer] = Customer()
-        if event.kind == "forget" and event.time > customer.log.tombstone:
+        if customer.log.newest >= 0 and self.watermark > customer.log.newest + STATE:
+            customer = self.customers[event.customer] = Customer(NaiveLog(tombstone=customer.log.tombstone))
+        if event.kind == "forget" and not customer.log.buried(event.time, self.watermark):
             for intent in sorted(customer.open.values(), key=lambda intent: intent.subject):
                 self._end(line, intent, "forgotten", event.time, [], at=line)
             customer.open, customer.cooling = {}, {}

@@ -245,7 +245,7 @@ class Drive:
             todo = [(number, rest) for (number, _), (_, rest) in zip(todo, cut, strict=True) if rest is not None]
 
     async def held(self) -> list[object]:
-        """All that the store holds of each partition: how far it came, states, deadlines, names."""
+        """All that the store holds of each partition: how far it came, states, deadlines, names, tombstones."""
         found: list[object] = []
         for partition, lane in zip(self.partitions, self.lanes, strict=True):
             customers = sorted({key.decode() for key, _ in lane})
@@ -253,7 +253,10 @@ class Drive:
             states = await self.store.peek(partition.key, customers)
             due = await self.store.due(partition.key, 2**52, 1_000_000)
             names = await self.store.names(partition.key)
-            found.append((cursor.position, cursor.watermark_ms, dict(zip(customers, states, strict=True)), due, names))
+            buried = (await self.store.claim(partition.key, "mine")).forgotten
+            assert buried == partition.tombstones.times
+            states_of = dict(zip(customers, states, strict=True))
+            found.append((cursor.position, cursor.watermark_ms, states_of, due, names, buried))
         return found
 
     def statuses(self) -> Counter[str]:
