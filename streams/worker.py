@@ -141,6 +141,7 @@ class Worker:
             count = await lasting(lambda: self.count.now(topic))
             found = await lasting(lambda: self.engine.claim(key, secrets.token_hex(16), count))
             self.count.compare(topic, found.partitions, count)
+            await lasting(lambda: self.count.beside(topic, count))
             await self._publish(found.outbox)
             await lasting(lambda: self.recovery.settle(found))
             await lasting(lambda: self.recovery.take_over(found))
