@@ -18,16 +18,20 @@ class PartitionCount:
     _first: dict[str, int] = field(default_factory=dict)
 
     async def now(self, topic: str) -> int:
-        """The topic's partitions; raises PartitionsChanged, StoreUnavailable."""
-        counts = await self.app.partition_counts([topic, self.intents])
-        count, beside = counts[topic], counts[self.intents]
+        """The topic's partitions; raises PartitionsChanged if there were others before, StoreUnavailable."""
+        count = (await self.app.partition_counts([topic]))[topic]
         self.compare(topic, self._first.setdefault(topic, count), count)
+        return count
+
+    async def beside(self, topic: str, count: int) -> None:
+        """Raise PartitionsChanged if the topic of intents has others; raises StoreUnavailable."""
+        beside = (await self.app.partition_counts([self.intents]))[self.intents]
         if beside not in (0, count):
             raise PartitionsChanged(
                 f"{self.intents} has {beside} partitions and {topic} {count}: it must have as many, because intents go "
-                f"where events came from. Add partitions, or make {self.intents} anew: micro-intents topics create"
+                f"where events came from. If {topic} was changed, change it back; else make {self.intents} with {count} "
+                "(micro-intents topics create)"
             )
-        return count
 
     def compare(self, topic: str, before: int, count: int) -> None:
         """Raise PartitionsChanged if there were others before, as the states remember; 0: they do not."""

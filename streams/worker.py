@@ -149,6 +149,7 @@ class Worker:
             count = await lasting(lambda: self.count.now(topic))
             found = await lasting(lambda: self.engine.claim(key, secrets.token_hex(16), count))
             self.count.compare(topic, found.partitions, count)
+            await lasting(lambda: self.count.beside(topic, count))
             await self._publish(found.outbox)
             if found.outbox and found.tombstones.times:
                 await lasting(lambda: self.engine.clear_outbox(found))

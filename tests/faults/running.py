@@ -97,6 +97,17 @@ class FaultRun(KafkaRun):
 
         return asyncio.run(ask())
 
+    def finish(self, *alive: subprocess.Popen[bytes], timeout_s: float = 90.0) -> None:
+        """Wait until everything that was sent has been worked, published and acknowledged."""
+        super().finish(*alive, timeout_s=timeout_s)
+
+        def acknowledged() -> bool:
+            with self.admin() as admin:
+                found = admin.list_group_offsets({self.settings.group: None}).get(self.settings.group, {})
+            return sum(entry.offset for entry in found.values()) >= self._sent.sum()
+
+        wait_for(acknowledged, "everything acknowledged", timeout_s)
+
     def log_of(self, process: subprocess.Popen[bytes]) -> Path:
         """A process's log."""
         return self.folder / f"process-{process.pid}.log"
