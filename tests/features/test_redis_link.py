@@ -1,6 +1,7 @@
 """A Redis that cannot be used: the error says what to do next, and repeats no credentials."""
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 from redis import exceptions as faults
@@ -31,6 +32,54 @@ def test_repetitions(redis_url: str, error: Exception, times: int) -> None:
 
     asyncio.run(ask())
     assert len(asked) == times
+
+
+@pytest.mark.parametrize(
+    "error", [faults.TryAgainError("…"), faults.AskError("1 127.0.0.1:1"), faults.ClusterDownError("down")]
+)
+def test_a_changing_cluster_is_waited_for(redis_url: str, error: Exception) -> None:
+    """What a cluster refuses while it changes is asked again within the time, which is no repetition."""
+    answers: Iterator[Exception | bytes] = iter([error, error, error, b"there"])
+
+    async def question(_: object) -> bytes:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def ask() -> tuple[bytes, bool]:
+        link = RedisLink(redis_url, timeout_s=5.0, protocol=2)
+        try:
+            return await link.ask("key", question)
+        finally:
+            await link.close()
+
+    assert asyncio.run(ask()) == (b"there", False)
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [(faults.TryAgainError("…"), "moving the partition's slot"), (faults.ClusterDownError("Hash slot…"), "is down")],
+)
+def test_a_cluster_that_stays_unsettled(redis_url: str, error: Exception, advice: str) -> None:
+    """When the time is over the message says what the cluster said, not that it was silent."""
+
+    async def question(_: object) -> None:
+        raise error
+
+    async def ask() -> None:
+        link = RedisLink(redis_url, timeout_s=0.3, protocol=2)
+        with pytest.raises(StoreUnavailable, match=advice):
+            await link.ask("key", question)
+        await link.close()
+
+    asyncio.run(ask())
+
+
+def test_several_addresses_that_are_no_cluster(redis_url: str) -> None:
+    """Two independent Redis would each have half of the truth: that is said, not guessed."""
+    place = redis_url.removeprefix("redis://").removesuffix("/0")
+    assert "several addresses are for a cluster" in unavailable(f"redis://{place},{place}/0")
 
 
 def test_time_is_bounded(redis_url: str) -> None:
@@ -96,8 +145,16 @@ def test_not_redis() -> None:
         (faults.AuthenticationError("invalid username-password pair"), "refuses this user"),
         (faults.NoPermissionError("this user has no permissions to run the 'evalsha' command"), "ACL"),
         (faults.ReadOnlyError("You can't write against a read only replica."), "primary"),
-        (faults.MovedError("1234 127.0.0.1:7001"), "cluster"),
-        (faults.ClusterDownError("The cluster is down"), "cluster"),
+        (faults.TryAgainError("Multiple keys request during rehashing of slot"), "moving the partition's slot"),
+        (faults.ClusterDownError("The cluster is down"), "bring its nodes back"),
+        (faults.ResponseError("The user executing the script can't run this command or subcommand script…"), "ACL"),
+        (
+            faults.ExecAbortError(
+                "Transaction discarded because of: NOPERM this user has no permissions to run 'exec'"
+            ),
+            "ACL",
+        ),
+        (faults.ResponseError("SELECT is not allowed in cluster mode"), "/0"),
         (faults.ResponseError("MISCONF Redis is configured to save RDB snapshots, but…"), "free space"),
         (faults.ResponseError("NOREPLICAS Not enough good replicas to write."), "replicas"),
         (
@@ -140,6 +197,7 @@ def test_no_advice(error: Exception) -> None:
     [
         ("redis://localhost:6379/0", "redis://localhost:6379/0"),
         ("rediss://user:p%40ss@redis.example:6380/2?ssl_ca_certs=ca.pem", "rediss://redis.example:6380/2"),
+        ("redis://user:p%2Css@one:6379,two:6380/0", "redis://one:6379,two:6380/0"),
         ("unix:///run/redis.sock?db=1&password=secret", "unix:///run/redis.sock"),
         ("unix://user:secret@/run/redis.sock", "unix:///run/redis.sock"),
     ],
