@@ -55,6 +55,9 @@ class Settings:
         default=30.0, metadata={"help": "seconds between model snapshots, and between looks for one"}
     )
     redis_timeout_s: float = field(default=5.0, metadata={"help": "longest wait for one Redis call"})
+    http: str = field(
+        default="", metadata={"help": "host:port of /healthz, /readyz and /metrics, e.g. 127.0.0.1:9464; empty: none"}
+    )
 
     @staticmethod
     def load(environment: Mapping[str, str] | None = None) -> "Settings":
@@ -88,6 +91,8 @@ class Settings:
                 raise SettingsError(f"{name} is {getattr(self, name)}; it must not be negative")
         if not 1 <= len(self.hash_key.encode()) <= 64:
             raise SettingsError("hash_key must have 1 to 64 bytes")
+        if self.http and self.http_address is None:
+            raise SettingsError(f"http is {self.http!r}; it must be host:port, or empty")
 
     @property
     def topics(self) -> Topics:
@@ -98,6 +103,13 @@ class Settings:
     def rules(self) -> Rules:
         """When an intent begins, changes and ends."""
         return Rules(self.threshold, horizon_ms=self.horizon_s * 1000, cooldown_ms=self.horizon_s * 1000)
+
+    @property
+    def http_address(self) -> tuple[str, int] | None:
+        """Where the endpoints listen, None if nowhere."""
+        host, _, port = self.http.rpartition(":")
+        usable = host and port.isascii() and port.isdigit() and 0 < int(port) < 65_536
+        return (host.removeprefix("[").removesuffix("]"), int(port)) if usable else None
 
     def load_catalogue(self) -> Catalogue:
         """The catalogue, an empty one where none is set."""

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final, cast
 
 import faust
@@ -17,6 +17,9 @@ from faust.types import TP
 
 from features.store import StoreUnavailable
 from sinks.records import Record
+from streams.monitor import Stalled
+from streams.observer import Observer
+from streams.stall import Behind, Place
 from streams.transport_chunks import (
     ChunkConsumer,
     ChunkSchema,
@@ -57,14 +60,20 @@ ASK_TIMEOUT_S: Final = 2.0
 PartitionsChanged = Callable[[frozenset[TP]], None]
 """Told of partitions; quick, and without errors."""
 
-_RETRY = (SeekFailed, PublishAgain, StoreUnavailable, KafkaConnectionError)
+_RETRY = (SeekFailed, PublishAgain, StoreUnavailable, KafkaConnectionError, Stalled)
 """Crashes that a new start may well mend."""
 
 _log = logging.getLogger(__name__)
 
 
 class ChunkApp(faust.App):
-    """A Faust app whose agents get `RecordChunk`s; made by `chunk_app`."""
+    """A Faust app whose agents get `RecordChunk`s; made by `chunk_app`.
+
+    `watch` runs beside it until it raises, which ends the worker like a crash, or the worker ends.
+    """
+
+    watch: Callable[[], Coroutine[Any, Any, None]] | None = None
+    _joined = False
 
     bootstrap: str = ""
 
@@ -75,6 +84,16 @@ class ChunkApp(faust.App):
     def assigned(self) -> frozenset[TP]:
         """Partitions that this worker reads now."""
         return frozenset(self.consumer.assignment())
+
+    @property
+    def places(self) -> frozenset[Place] | None:
+        """What this worker reads now; None while it is joining its group."""
+        return frozenset((tp.topic, tp.partition) for tp in self.assigned) if self._joined else None
+
+    async def behind(self) -> dict[Place, Behind]:
+        """Where each of these partitions stands, if it was sought; raises TimeoutError or KafkaError."""
+        found = await cast(ChunkConsumer, self.consumer).behind()
+        return {(tp.topic, tp.partition): behind for tp, behind in found.items()}
 
     def generation(self, topic: str, partition: int) -> int | None:
         """The generation of the chunks that are coming; None before the partition was sought."""
@@ -134,7 +153,14 @@ class ChunkApp(faust.App):
 
     async def publish(self, records: Sequence[Record], timeout_s: float = PUBLISH_TIMEOUT_S) -> None:
         """Publish in order, wait for all acknowledgements; raises PublishAgain, or a KafkaError that no retry mends."""
-        await cast(ChunkProducer, self.producer).publish(records, timeout_s)
+        try:
+            await cast(ChunkProducer, self.producer).publish(records, timeout_s)
+        except PublishAgain:
+            cast(ChunkTransport, self.transport).observer.waits("kafka")
+            raise
+
+    def _has_joined(self, joined: bool) -> None:
+        self._joined = joined
 
 
 def chunk_app(
@@ -148,6 +174,7 @@ def chunk_app(
     instance_id: str | None = None,
     on_assigned: PartitionsChanged | None = None,
     on_revoked: PartitionsChanged | None = None,
+    observer: Observer | None = None,
 ) -> ChunkApp:
     """An app in the consumer group `app_id` whose agents, one a topic, get chunks of at most `max_records`.
 
@@ -190,7 +217,9 @@ def chunk_app(
         Stream=ChunkStream,
     )
     app.bootstrap = broker
-    app.transport = ChunkTransport(app, start_positions, max_records)
+    app.transport = ChunkTransport(app, start_positions, max_records, observer or Observer())
+    app.on_partitions_assigned.connect(_told(lambda _: app._has_joined(True)))
+    app.on_partitions_revoked.connect(_told(lambda _: app._has_joined(False)))
     for changed, call in ((app.on_partitions_assigned, on_assigned), (app.on_partitions_revoked, on_revoked)):
         if call is not None:
             changed.connect(_told(call))
@@ -219,11 +248,12 @@ async def _work(app: ChunkApp) -> int:
         asyncio.get_running_loop().add_signal_handler(number, told.set)
     ending = asyncio.create_task(told.wait())
     starting, crashing = asyncio.create_task(app.start()), asyncio.create_task(app.wait_until_stopped())
-    await asyncio.wait({starting, crashing, ending}, return_when=asyncio.FIRST_COMPLETED)
+    watching = asyncio.create_task(app.watch() if app.watch is not None else told.wait())
+    await asyncio.wait({starting, crashing, ending, watching}, return_when=asyncio.FIRST_COMPLETED)
     crash = starting.exception() if starting.done() else None
     if crash is None:
-        await asyncio.wait({crashing, ending}, return_when=asyncio.FIRST_COMPLETED)
-        crash = app.crash_reason
+        await asyncio.wait({crashing, ending, watching}, return_when=asyncio.FIRST_COMPLETED)
+        crash = app.crash_reason or (watching.exception() if watching.done() else None)
     if told.is_set():
         code = 0  # agents cut short count as crashes
     else:
@@ -231,6 +261,7 @@ async def _work(app: ChunkApp) -> int:
         _log.critical("worker crashed", exc_info=crash)
     await _stop(app, code)
     starting.cancel()
+    watching.cancel()
     return code
 
 

@@ -76,11 +76,14 @@ def plain_failures() -> Iterator[None]:
     from intents.catalog import CatalogueError
     from streams.broker import BrokerFailed
     from streams.children import ServiceFailed
+    from streams.endpoints import CannotListen
     from streams.recordings import BrokenRecording, UnknownFormat
 
     try:
         yield
-    except (BrokerFailed, StoreUnavailable, ServiceFailed, CatalogueError, BrokenRecording, UnknownFormat) as error:
+    except (BrokerFailed, StoreUnavailable, ServiceFailed, CannotListen) as error:
+        raise Failure(str(error)) from error
+    except (CatalogueError, BrokenRecording, UnknownFormat) as error:
         raise Failure(str(error)) from error
     except OSError as error:
         if error.filename is None:
