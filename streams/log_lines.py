@@ -1,8 +1,9 @@
-"""Lines of the log: for people, or one JSON object each; with the place in the topic that is worked, and no secrets."""
+"""Lines of the log as JSON objects: with the place in the topic that is worked, bounded, and without secrets."""
 
 import json
 import logging
 import re
+from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -13,7 +14,6 @@ MAX_ERROR: Final = 8_000
 FIELDS: Final = ("topic", "partition", "offset", "lag", "stalled_s")
 """Fields of a JSON line that are there where they are known."""
 
-_TEXT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _USER: Final = re.compile(r"(\b[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/?#'\"]*@")
 _PASSWORD: Final = re.compile(r"((?:password|passwd|secret|token)['\"]?\s*[=:]\s*['\"]?)[^\s,&;)'\"]+", re.IGNORECASE)
 
@@ -52,24 +52,15 @@ def cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most // 2]} … {text[len(text) - most // 2 + 3 :]}"
 
 
-class TextLines(logging.Formatter):
-    """Lines for people; a message is one line, whatever is in it, and a traceback follows in lines of its own."""
-
-    def __init__(self) -> None:
-        super().__init__(_TEXT)
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the name that logging has
-        """A message, bounded and without secrets."""
-        record.message = _message(record)
-        return super().formatMessage(record)
-
-    def formatException(self, ei: Any) -> str:  # noqa: N802  # the name that logging has
-        """A traceback, bounded and without secrets."""
-        return cut(without_secrets(super().formatException(ei)), MAX_ERROR)
-
-
 class JsonLines(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, error (a traceback), and FIELDS where they are known."""
+    """One JSON object a line: time, level, logger, message, error (a traceback), and FIELDS where they are known.
+
+    `hide` takes the secrets out of a text.
+    """
+
+    def __init__(self, hide: Callable[[str], str] = without_secrets) -> None:
+        super().__init__()
+        self._hide = hide
 
     def format(self, record: logging.LogRecord) -> str:
         """The line of a record."""
@@ -77,15 +68,11 @@ class JsonLines(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name[:100],
-            "message": _message(record),
+            "message": cut(self._hide(record.getMessage()), MAX_MESSAGE),
         }
         place = _place.get()
         known = {**(place.fields if place is not None else {}), **vars(record)}
         line |= {name: known[name] for name in FIELDS if known.get(name) is not None}
         if record.exc_info:
-            line["error"] = cut(without_secrets(self.formatException(record.exc_info)), MAX_ERROR)
+            line["error"] = cut(self._hide(self.formatException(record.exc_info)), MAX_ERROR)
         return json.dumps(line, ensure_ascii=False, default=str)
-
-
-def _message(record: logging.LogRecord) -> str:
-    return cut(without_secrets(record.getMessage()).replace("\r", "\\r").replace("\n", "\\n"), MAX_MESSAGE)

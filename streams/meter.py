@@ -76,7 +76,8 @@ class Table:
 
     def has_by(self, name: str, meaning: str, label: str, values: tuple[Label, ...]) -> CounterBy[Label]:
         """Add the definition of a counter with a label, and give it back."""
-        self.definitions.append(CounterBy[str](name, meaning, label, values))
+        plain: CounterBy[str] = CounterBy(name, meaning, label, values)  # of any label, for the list
+        self.definitions.append(plain)
         return CounterBy(name, meaning, label, values)
 
 

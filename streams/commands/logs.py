@@ -3,9 +3,11 @@
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import click
+
+_TEXT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 Format = Literal["auto", "text", "json"]
 
@@ -28,9 +30,9 @@ def log_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def log_to_stderr(level: str, form: Format) -> None:
     """Log to stderr, from `level` on."""
-    from streams.log_lines import JsonLines, TextLines
+    from streams.log_lines import JsonLines
 
     people = form == "text" or (form == "auto" and sys.stderr.isatty())
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(TextLines() if people else JsonLines())
+    handler.setFormatter(logging.Formatter(_TEXT) if people else JsonLines())
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
