@@ -96,7 +96,7 @@ class Monitor:
         now = self.clock()
         self.stall.look(now - self._looked_at, places, behind, self.observer.take_moved())
         self._looked_at = now
-        if self.stall.seconds >= min(READY_S, self.stall_s):
+        if self.stall.seconds >= min(READY_S, self.stall_s / 2):
             troubles.append(Trouble("stall", self.stall.said))
         self._troubles = troubles
         lags = {place[1]: float(it.lag) for place, it in (behind or {}).items() if it.lag is not None}

@@ -33,7 +33,9 @@ def test_there_are_at_most_twenty_and_all_are_explained() -> None:
 def test_each_can_be_set_by_the_environment(name: str) -> None:
     """MICRO_INTENTS_NAME sets the setting of that name, with its type."""
     default = getattr(Settings(), name)
-    text = {"partitioner": "crc32", "threshold": "0.25", "http": "localhost:17"}.get(name, "17" if not isinstance(default, str) else "other")
+    text = {"partitioner": "crc32", "threshold": "0.25", "http": "localhost:17"}.get(
+        name, "17" if not isinstance(default, str) else "other"
+    )
     loaded = getattr(Settings.load({PREFIX + name.upper(): text}), name)
     assert loaded != default
     assert loaded == type(default)(text)
