@@ -7,7 +7,7 @@ there from the start at 0, and partitions only while they are assigned: so the n
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import prometheus_client as prometheus
 
@@ -59,7 +59,7 @@ class Histogram:
     bounds: tuple[float, ...]
 
 
-Definition = Counter | CounterBy[str] | Gauge | GaugeByPartition | Histogram
+Definition = Counter | CounterBy[Any] | Gauge | GaugeByPartition | Histogram
 Kind = TypeVar("Kind", Counter, Gauge, GaugeByPartition, Histogram)
 
 
@@ -76,9 +76,9 @@ class Table:
 
     def has_by(self, name: str, meaning: str, label: str, values: tuple[Label, ...]) -> CounterBy[Label]:
         """Add the definition of a counter with a label, and give it back."""
-        plain: CounterBy[str] = CounterBy(name, meaning, label, values)  # of any label, for the list
-        self.definitions.append(plain)
-        return CounterBy(name, meaning, label, values)
+        definition = CounterBy(name, meaning, label, values)
+        self.definitions.append(definition)
+        return definition
 
 
 class Meter:

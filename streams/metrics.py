@@ -3,7 +3,7 @@
 from typing import Final, Literal, get_args
 
 from intents.intent import Status
-from streams.meter import Counter, Gauge, GaugeByPartition, Histogram, Table
+from streams.meter import Counter, CounterBy, Gauge, GaugeByPartition, Histogram, Table
 
 Refused = Literal[
     "not_json", "invalid", "too_long", "wrong_key", "time", "reserved_kind", "unverifiable_late", "bug", "other"
@@ -51,7 +51,7 @@ CHUNK: Final = BOTH.has(
 GONE: Final = BOTH.has(
     Counter("micro_intents_records_gone_total", "Records that retention deleted before they were read: lost input.")
 )
-WAITS: Final = BOTH.has_by(
+WAITS: Final[CounterBy[Service]] = BOTH.has_by(
     "micro_intents_waits_total", "Calls that failed for now and are made again.", "service", get_args(Service)
 )
 MODEL_OFFSET: Final = BOTH.has(
@@ -70,7 +70,7 @@ DISPUTED_SNAPSHOTS: Final = BOTH.has(
 EVENTS: Final = WORKER.has(
     Counter("micro_intents_events_total", "Events committed; a basket's lines count each, duplicates too.")
 )
-REFUSALS: Final = WORKER.has_by(
+REFUSALS: Final[CounterBy[Refused]] = WORKER.has_by(
     "micro_intents_refusals_total", "Records refused, before they are published.", "reason", get_args(Refused)
 )
 DEAD_LETTERS: Final = WORKER.has(
@@ -79,7 +79,7 @@ DEAD_LETTERS: Final = WORKER.has(
 DEAD_LETTER_LIMIT: Final = WORKER.has(
     Gauge("micro_intents_dead_letter_limit", "Dead letters within a minute beyond which the worker stops.")
 )
-INTENTS: Final = WORKER.has_by(
+INTENTS: Final[CounterBy[Status]] = WORKER.has_by(
     "micro_intents_intents_total", "Changes of intents published.", "status", get_args(Status)
 )
 LATENCY: Final = WORKER.has(
@@ -93,7 +93,7 @@ UNSLOTTED: Final = WORKER.has(
     Counter("micro_intents_unslotted_total", "Detections that found no free slot of their customers.")
 )
 CLAIMS: Final = WORKER.has(Counter("micro_intents_claims_total", "Partitions claimed."))
-LOST: Final = WORKER.has_by(
+LOST: Final[CounterBy[Lost]] = WORKER.has_by(
     "micro_intents_lost_partitions_total",
     "Commits and reads refused because the partition is another claim's, or elsewhere.",
     "found",
