@@ -223,11 +223,16 @@ class Found:
 
 
 class ModelStore:
-    """Snapshots of one variant under an fsspec URL (a folder, or an object store's prefix)."""
+    """Snapshots of one variant under an fsspec URL (a folder, or an object store's prefix).
+
+    `refused` and `disputed` say how many snapshots the last look for the newest could not use, or found to contradict
+    another of their offset.
+    """
 
     def __init__(self, url: str, variant: str = "main") -> None:
         """`url` is what fsspec reads: a path, file://, s3:// and so on."""
         self.url = url
+        self.refused = self.disputed = 0
         self._fs, root = fsspec.core.url_to_fs(url)
         self._folder = f"{root.rstrip('/')}/{variant}"
 
@@ -274,10 +279,12 @@ class ModelStore:
         Of one offset the lowest hash counts, with an alarm. What cannot be used is told and passed over.
         """
         by_offset: dict[str, list[str]] = {}
+        self.refused = self.disputed = 0
         for name in self.names():
             by_offset.setdefault(name.split("-")[0], []).append(name)
         for offset, names in sorted(by_offset.items(), reverse=True):
             if len(names) > 1:
+                self.disputed += len(names) - 1
                 _log.error(
                     "%d snapshots claim offset %s: trainers disagree; the lowest hash counts", len(names), offset
                 )
@@ -287,6 +294,7 @@ class ModelStore:
                 try:
                     return name, decode(self.load(name), bundle)
                 except (UnusableSnapshot, FileNotFoundError) as error:
+                    self.refused += isinstance(error, UnusableSnapshot)  # else pruned meanwhile
                     _log.error("snapshot %s is passed over: %s", name, error)
         return None
 

@@ -11,6 +11,7 @@ import fsspec
 from features.bundle import Bundle
 from intents.model import Model
 from intents.snapshots import ModelStore, decode
+from streams.observer import Observer
 
 _log = logging.getLogger(__name__)
 
@@ -27,9 +28,9 @@ def load_model(path: str, bundle: Bundle) -> Model:
 class ModelWatch:
     """Looks for newer snapshots in a store; a bad one is passed over, loudly, and the last good one stays."""
 
-    def __init__(self, store: ModelStore, bundle: Bundle) -> None:
+    def __init__(self, store: ModelStore, bundle: Bundle, observer: Observer | None = None) -> None:
         """Nothing is read before `newer` is called."""
-        self._store, self._bundle = store, bundle
+        self._store, self._bundle, self._observer = store, bundle, observer or Observer()
         self._seen = ""
 
     def newer(self) -> Model | None:
@@ -39,7 +40,10 @@ class ModelWatch:
         except OSError as error:
             _log.warning("the model store %s cannot be read: %s", self._store.url, error)
             return None
+        self._observer.looked(self._store.refused, self._store.disputed)
         if found is None:
             return None
         self._seen, checkpoint = found
+        self._observer.snapshot(checkpoint.reading.next)
+        self._observer.speaks(checkpoint.model.ready)
         return checkpoint.model

@@ -9,12 +9,13 @@ again from Redis' position (an empty one's: as far back as the rebuild window go
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from features.store import Cursor, PartitionKey
 from intents.adoption import Published
 from streams.engine import Engine, Partition
+from streams.observer import Observer
 from streams.transport import ChunkApp, PositionLost
 
 _log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class Recovery:
     engine: Engine
     now_ms: Callable[[], int]
     window_ms: int
+    observer: Observer = field(default_factory=Observer)
 
     async def settle(self, partition: Partition) -> None:
         """Compare a claimed partition with Kafka, and note in the store what is to be rebuilt and taken over.
@@ -105,6 +107,7 @@ class Recovery:
         async for records in self.app.read_back(self.engine.topics.intents, key.partition, last=last):
             for value, headers in records:
                 published.take(value, _watermark(headers))
+            self.observer.moved(key.topic, key.partition)
         return published
 
 

@@ -1,5 +1,6 @@
 """Settings: `MICRO_INTENTS_*` in the environment over a TOML file over defaults; nothing else reads the environment."""
 
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -7,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from intents.catalog import Catalogue
 from intents.life import Rules
@@ -36,7 +37,10 @@ class Settings:
         default="localhost:9092",
         metadata={"help": "Kafka: host:port, several by commas; with TLS and users a URL, see docs/security.md"},
     )
-    redis_url: str = field(default="redis://localhost:6379/0", metadata={"help": "redis://, rediss:// or unix:// URL"})
+    redis_url: str = field(
+        default="redis://localhost:6379/0",
+        metadata={"help": "redis://, rediss:// or unix:// URL; ?socket_timeout=5 is the longest wait for a call"},
+    )
     namespace: str = field(default="default", metadata={"help": "keeps installations apart that share a Redis"})
     group: str = field(default="micro-intents", metadata={"help": "consumer group of the workers; trainers add .train"})
     clickstream: str = field(default="clickstream", metadata={"help": "topic of the shop's events"})
@@ -61,7 +65,9 @@ class Settings:
     snapshot_s: float = field(
         default=30.0, metadata={"help": "seconds between model snapshots, and between looks for one"}
     )
-    redis_timeout_s: float = field(default=5.0, metadata={"help": "longest wait for one Redis call"})
+    http: str = field(
+        default="", metadata={"help": "host:port of /healthz, /readyz and /metrics, e.g. 127.0.0.1:9464; empty: none"}
+    )
 
     @staticmethod
     def load(environment: Mapping[str, str] | None = None) -> "Settings":
@@ -87,7 +93,7 @@ class Settings:
             raise SettingsError(f"partitioner is {self.partitioner!r}; known are {', '.join(PARTITIONERS)}")
         if not 0 < self.threshold < 1:
             raise SettingsError(f"threshold is {self.threshold}; it must lie between 0 and 1")
-        for name in ("horizon_s", "snapshot_s", "dead_letters_per_minute", "redis_timeout_s"):
+        for name in ("horizon_s", "snapshot_s", "dead_letters_per_minute"):
             if getattr(self, name) <= 0:
                 raise SettingsError(f"{name} is {getattr(self, name)}; it must be more than 0")
         for name in ("lateness_s", "idle_s"):
@@ -96,6 +102,13 @@ class Settings:
         _check_url("redis_url", self.redis_url)
         if not 1 <= len(self.hash_key.encode()) <= 64:
             raise SettingsError("hash_key must have 1 to 64 bytes")
+        try:
+            if not 0 < self.redis_timeout_s < math.inf:
+                raise ValueError
+        except ValueError as error:
+            raise SettingsError("redis_url: its socket_timeout must be a number of seconds, more than 0") from error
+        if self.http and self.http_address is None:
+            raise SettingsError(f"http is {self.http!r}; it must be host:port, or empty")
 
     @property
     def topics(self) -> Topics:
@@ -106,6 +119,18 @@ class Settings:
     def rules(self) -> Rules:
         """When an intent begins, changes and ends."""
         return Rules(self.threshold, horizon_ms=self.horizon_s * 1000, cooldown_ms=self.horizon_s * 1000)
+
+    @property
+    def redis_timeout_s(self) -> float:
+        """Longest wait (s) for one Redis call: the URL's `socket_timeout`, else 5."""
+        return float(parse_qs(urlsplit(self.redis_url).query).get("socket_timeout", ["5"])[-1])
+
+    @property
+    def http_address(self) -> tuple[str, int] | None:
+        """Where the endpoints listen, None if nowhere."""
+        host, _, port = self.http.rpartition(":")
+        usable = host and port.isascii() and port.isdigit() and 0 < int(port) < 65_536
+        return (host.removeprefix("[").removesuffix("]"), int(port)) if usable else None
 
     def load_catalogue(self) -> Catalogue:
         """The catalogue, an empty one where none is set."""

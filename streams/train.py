@@ -12,7 +12,10 @@ from intents.examples import UnreadableExamples
 from intents.snapshots import ModelStore, encode
 from intents.training import Trainer
 from streams.rights import admit, trainer_rights
+from streams.monitor import Monitor
+from streams.observer import Observer
 from streams.settings import Settings
+from streams.stall import STALL_S
 from streams.transport import ChunkApp, RecordChunk, chunk_app, run_worker
 
 _log = logging.getLogger(__name__)
@@ -32,6 +35,7 @@ class Training:
     every_s: float
     saved_at: float = field(default_factory=time.monotonic)
     saved: int = -1
+    observer: Observer = field(default_factory=Observer.of_trainer)
     _saving: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def work(self, chunk: RecordChunk) -> None:
@@ -43,7 +47,7 @@ class Training:
         if chunk.start != trainer.position:
             await self.app.rewind(chunk.topic, chunk.partition, trainer.position)
             return
-        breath = time.monotonic()
+        breath, unreadable = time.monotonic(), 0
         for offset, record in zip(chunk.offsets.tolist(), chunk.values, strict=True):
             if trainer is not self.trainer:
                 return  # a rebalance came between: the new trainer reads these again
@@ -51,10 +55,13 @@ class Training:
                 trainer.read(offset, record or b"")
             except UnreadableExamples as error:
                 _log.error("examples at %d are passed over: %s", offset, error)
+                unreadable += 1
             for _ in trainer.resolving():
                 if time.monotonic() - breath > _BREATHE_S:
                     await asyncio.sleep(0)
                     breath = time.monotonic()
+            self.observer.moved(chunk.topic, chunk.partition)
+        self.observer.read(trainer, len(chunk), unreadable)
         await self.save(least_s=self.every_s)
 
     async def save(self, *, least_s: float = 0.0) -> None:
@@ -70,8 +77,10 @@ class Training:
                     await asyncio.to_thread(self.store.prune, KEEP)
                 except OSError as error:
                     _log.error("no snapshot was saved, trying again in %g s: %s", self.every_s, error)
+                    self.observer.unsaved()
                 else:
                     self.saved = position
+                    self.observer.snapshot(position)
                     _log.info("saved %s: %s", name, self.trainer.progress)
             self.saved_at = time.monotonic()
 
@@ -82,8 +91,9 @@ def resume(store: ModelStore, horizon_ms: int) -> Trainer:
     return Trainer(CORE, horizon_ms, found[1] if found else None)
 
 
-def make_trainer(settings: Settings) -> ChunkApp:
-    """The app of a trainer."""
+def make_trainer(settings: Settings, *, stall_s: float = STALL_S) -> ChunkApp:
+    """The app of a trainer, which ends itself when it read none of its records for `stall_s`."""
+    observer = Observer.of_trainer()
     store = ModelStore(settings.model_store)
 
     async def positions(partitions: frozenset[TP]) -> dict[TP, int]:
@@ -91,10 +101,18 @@ def make_trainer(settings: Settings) -> ChunkApp:
             training.trainer = await asyncio.to_thread(resume, store, settings.horizon_s * 1000)
         except OSError as error:
             _log.error("the model store cannot be read, going on with what is in memory: %s", error)
+        observer.looked(store.refused, store.disputed)
         return {tp: training.trainer.position for tp in partitions if tp.partition == 0}
 
-    app = chunk_app(f"{settings.group}.train", broker=settings.broker, start_positions=positions, publishes=False)
-    training = Training(app, resume(store, settings.horizon_s * 1000), store, settings.snapshot_s)
+    app = chunk_app(
+        f"{settings.group}.train",
+        broker=settings.broker,
+        start_positions=positions,
+        publishes=False,
+        observer=observer,
+    )
+    app.watch = Monitor(app, observer, address=settings.http_address, stall_s=stall_s).watch
+    training = Training(app, resume(store, settings.horizon_s * 1000), store, settings.snapshot_s, observer=observer)
 
     @app.agent(app.topic(settings.examples), name="micro_intents.train")
     async def train(stream: StreamT[RecordChunk]) -> None:

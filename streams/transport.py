@@ -7,7 +7,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final, cast
 
 import faust
@@ -19,6 +19,9 @@ from faust.types import TP
 from features.store import StoreUnavailable
 from sinks.records import Record
 from streams.broker_address import BrokerAddress
+from streams.monitor import Stalled
+from streams.observer import Observer
+from streams.stall import Behind, Place
 from streams.transport_chunks import (
     ChunkConsumer,
     ChunkSchema,
@@ -62,14 +65,20 @@ ANSWER_TIMEOUT_S: Final = 10.0
 PartitionsChanged = Callable[[frozenset[TP]], None]
 """Told of partitions; quick, and without errors."""
 
-_RETRY = (SeekFailed, PublishAgain, StoreUnavailable, KafkaConnectionError, MemoryError)
+_RETRY = (SeekFailed, PublishAgain, StoreUnavailable, KafkaConnectionError, MemoryError, Stalled)
 """Crashes that a new start may well mend."""
 
 _log = logging.getLogger(__name__)
 
 
 class ChunkApp(faust.App):
-    """A Faust app whose agents get `RecordChunk`s; made by `chunk_app`."""
+    """A Faust app whose agents get `RecordChunk`s; made by `chunk_app`.
+
+    `watch` runs beside it until it raises, which ends the worker like a crash, or the worker ends.
+    """
+
+    watch: Callable[[], Coroutine[Any, Any, None]] | None = None
+    _joined = False
 
     address: BrokerAddress = BrokerAddress(())
 
@@ -80,6 +89,16 @@ class ChunkApp(faust.App):
     def assigned(self) -> frozenset[TP]:
         """Partitions that this worker reads now."""
         return frozenset(self.consumer.assignment())
+
+    @property
+    def places(self) -> frozenset[Place] | None:
+        """What this worker reads now; None while it is joining its group."""
+        return frozenset((tp.topic, tp.partition) for tp in self.assigned) if self._joined else None
+
+    async def behind(self) -> dict[Place, Behind]:
+        """Where each of these partitions stands, if it was sought; raises TimeoutError or KafkaError."""
+        found = await cast(ChunkConsumer, self.consumer).behind()
+        return {(tp.topic, tp.partition): behind for tp, behind in found.items()}
 
     def generation(self, topic: str, partition: int) -> int | None:
         """The generation of the chunks that are coming; None before the partition was sought."""
@@ -163,7 +182,14 @@ class ChunkApp(faust.App):
 
     async def publish(self, records: Sequence[Record], timeout_s: float = PUBLISH_TIMEOUT_S) -> None:
         """Publish in order, wait for all acknowledgements; raises PublishAgain, or a KafkaError that no retry mends."""
-        await cast(ChunkProducer, self.producer).publish(records, timeout_s)
+        try:
+            await cast(ChunkProducer, self.producer).publish(records, timeout_s)
+        except PublishAgain:
+            cast(ChunkTransport, self.transport).observer.waits("kafka")
+            raise
+
+    def _has_joined(self, joined: bool) -> None:
+        self._joined = joined
 
 
 def chunk_app(
@@ -178,6 +204,7 @@ def chunk_app(
     on_assigned: PartitionsChanged | None = None,
     on_revoked: PartitionsChanged | None = None,
     publishes: bool = True,
+    observer: Observer | None = None,
 ) -> ChunkApp:
     """An app in the consumer group `app_id` whose agents, one a topic, get chunks of at most `max_records`.
 
@@ -223,7 +250,9 @@ def chunk_app(
         Stream=ChunkStream,
     )
     app.address = address
-    app.transport = ChunkTransport(app, start_positions, max_records)
+    app.transport = ChunkTransport(app, start_positions, max_records, observer or Observer())
+    app.on_partitions_assigned.connect(_told(lambda _: app._has_joined(True)))
+    app.on_partitions_revoked.connect(_told(lambda _: app._has_joined(False)))
     for changed, call in ((app.on_partitions_assigned, on_assigned), (app.on_partitions_revoked, on_revoked)):
         if call is not None:
             changed.connect(_told(call))
@@ -262,11 +291,12 @@ async def _work(app: ChunkApp) -> int:
         asyncio.get_running_loop().add_signal_handler(number, told.set)
     ending = asyncio.create_task(told.wait())
     starting, crashing = asyncio.create_task(app.start()), asyncio.create_task(app.wait_until_stopped())
-    await asyncio.wait({starting, crashing, ending}, return_when=asyncio.FIRST_COMPLETED)
+    watching = asyncio.create_task(app.watch() if app.watch is not None else told.wait())
+    await asyncio.wait({starting, crashing, ending, watching}, return_when=asyncio.FIRST_COMPLETED)
     crash = starting.exception() if starting.done() else None
     if crash is None:
-        await asyncio.wait({crashing, ending}, return_when=asyncio.FIRST_COMPLETED)
-        crash = app.crash_reason
+        await asyncio.wait({crashing, ending, watching}, return_when=asyncio.FIRST_COMPLETED)
+        crash = app.crash_reason or (watching.exception() if watching.done() else None)
     if told.is_set():
         code = 0  # agents cut short count as crashes
     else:
@@ -274,6 +304,7 @@ async def _work(app: ChunkApp) -> int:
         _log.critical("worker crashed", exc_info=crash)
     await _stop(app, code)
     starting.cancel()
+    watching.cancel()
     return code
 
 

@@ -28,6 +28,9 @@ from faust.types import TP, AppT, ConsumerMessage, Message
 
 from features.store import StoreUnavailable
 from streams.transport_heard import Heard
+from streams.log_lines import stand_at, stand_nowhere
+from streams.observer import Observer
+from streams.stall import Behind
 from streams.transport_publish import ChunkProducer
 
 StartPositions = Callable[[frozenset[TP]], Awaitable[Mapping[TP, int]]]
@@ -38,6 +41,9 @@ POSITIONS_TIMEOUT_S: Final = 2.0
 
 SEEK_TIMEOUT_S: Final = 20.0
 """How long a whole seek may take; less than the request timeout, see `ChunkConsumer.perform_seek`."""
+
+BEHIND_TIMEOUT_S: Final = 5.0
+"""How long Kafka may take to say where partitions end."""
 
 FETCH_MAX_BYTES: Final = 8 << 20
 """Size of one fetch from one broker, before decompression."""
@@ -186,6 +192,20 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         there = driver.ensure_aiokafka_TP(tp)
         return bool(await consumer.position(there) >= max(ends[tp], consumer.highwater(there) or 0))
 
+    async def behind(self, finished: Mapping[TP, int]) -> dict[TP, Behind]:
+        """How far the agent's last `finished` offsets are from the ends; control records at an end are nothing."""
+        consumer = self._ensure_consumer()
+        assignment = consumer._subscription.subscription.assignment
+        mine = [tp for tp in finished if self._next.get(tp, (None,))[0] is assignment]  # else not sought yet
+        async with asyncio.timeout(BEHIND_TIMEOUT_S):  # one of two workers of this thread's queue waits meanwhile
+            ends = await consumer.end_offsets(mine) if mine else {}
+            found = {}
+            for tp in mine:
+                handed_out = self._next[tp][2] == finished[tp]
+                done = handed_out and await consumer.position(driver.ensure_aiokafka_TP(tp)) >= ends[tp]
+                found[tp] = Behind(finished[tp], 0 if done else max(ends[tp] - finished[tp], 0))
+        return found
+
     async def _fetch_records(
         self, consumer: aiokafka.AIOKafkaConsumer, *args: Any, **options: Any
     ) -> dict[TP, list[Any]]:
@@ -320,6 +340,11 @@ class ChunkConsumer(driver.Consumer):
         """Whether all records of a partition were handed out up to `position`, and Kafka has no more now."""
         return bool(await self._thread.call_thread(self._thread.at_end, tp, position))
 
+    async def behind(self) -> dict[TP, Behind]:
+        """Where each assigned partition stands, if it was sought; raises TimeoutError or KafkaError."""
+        asked = self._thread.call_thread(self._thread.behind, dict(self._finished))
+        return cast(dict[TP, Behind], await asyncio.wait_for(asked, 2 * BEHIND_TIMEOUT_S))
+
     def generation_of(self, tp: TP) -> int | None:
         """The generation of a partition's last seek, None if there was none, or it was given up since."""
         return self._generations.get(tp)
@@ -341,8 +366,11 @@ class ChunkTransport(driver.Transport):
     Consumer = ChunkConsumer
     Producer = ChunkProducer
 
-    def __init__(self, app: faust.App, start_positions: StartPositions | None, max_records: int) -> None:
+    def __init__(
+        self, app: faust.App, start_positions: StartPositions | None, max_records: int, observer: Observer
+    ) -> None:
         super().__init__(app.conf.broker, app)
+        self.observer = observer
         self.start_positions = start_positions
         self.max_records = max_records
 
@@ -366,7 +394,11 @@ class ChunkStream(faust.Stream[RecordChunk]):
 
     async def _current(self, chunks: AsyncIterator[RecordChunk]) -> AsyncIterator[RecordChunk]:
         consumer = cast(ChunkConsumer, self.app.consumer)
+        observer = cast(ChunkTransport, self.app.transport).observer
         async for chunk in chunks:
             if consumer.is_current(chunk):
+                observer.took(len(chunk))
+                stand_at(chunk.topic, chunk.partition, chunk.start)
                 yield chunk
+                stand_nowhere()
                 consumer.finish(chunk)  # not reached when the agent was cut short; Faust acknowledges even then

@@ -31,12 +31,17 @@ from intents.subjects import SubjectCollision
 from sinks.records import Record
 from streams.dead_letters import DeadLetters, TooManyDeadLetters
 from streams.engine import Engine, LostPartition, Partition, Piece
+from streams.log_lines import stand_at, stand_nowhere
 from streams.models import ModelWatch, load_model
 from streams.partition_count import PartitionCount, PartitionsChanged
+from streams.monitor import Monitor
+from streams.observed_store import observed
+from streams.observer import Observer
 from streams.recovery import Recovery
 from streams.redis_fitness import EvictingRedis, RedisFitness
 from streams.rights import admit, worker_rights
 from streams.settings import Settings
+from streams.stall import STALL_S
 from streams.topics import REBUILD_DAYS
 from streams.transport import ChunkApp, PublishAgain, RecordChunk, chunk_app, run_worker
 from streams.wire import Decoder, Records
@@ -97,8 +102,7 @@ class Worker:
     idle_s: float
     fitness: RedisFitness | None = None
     held: dict[int, Held] = field(default_factory=dict)
-    missing: int = 0
-    """Records that Kafka deleted before this worker read them."""
+    observer: Observer = field(default_factory=Observer)
     _busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def work(self, chunk: RecordChunk) -> None:
@@ -133,7 +137,7 @@ class Worker:
                 return
             held.quiet_since = time.monotonic()
             if chunk.missing:
-                self.missing += chunk.missing
+                self.observer.gone(chunk.missing)
                 told = (*tp, chunk.start, chunk.start + chunk.missing, chunk.missing)
                 _log.error("%s/%d: records %d to %d were deleted before they were read: %d are missing", *told)
 
@@ -236,12 +240,15 @@ class Worker:
         await self._publish(step.records[0])
         if (piece.chunk.kind == _FORGET).any():
             await lasting(lambda: self.engine.clear_outbox(piece.partition))
+        self.observer.worked(piece, step, records)
 
     async def _divert(self, partition: Partition, records: Records, refused: list[tuple[int, str]]) -> None:
         """Publish dead letters of the (offset, reason) in `refused`, before the commit that passes them."""
         refused = [(offset, reason) for offset, reason in refused if offset >= partition.acknowledged]
         if letters := self.dead_letters.of(records, refused):
+            self.observer.refused(letters)
             await self._publish(letters)
+            self.observer.diverted(letters)
             self.dead_letters.published(records.partition, [offset for offset, _ in refused])
 
     async def _publish(self, records: list[Record]) -> None:
@@ -270,6 +277,7 @@ class Worker:
     async def tick(self) -> None:
         """Claim what was assigned, though nothing may come of it, and move the watermarks of quiet partitions."""
         for topic, partition in sorted(self.app.assigned):
+            stand_at(topic, partition)
             async with self._busy:
                 tp = TP(topic, partition)
                 if tp in self.app.given_up and await lasting(lambda: self.app.is_member(*tp)):  # noqa: B023  # at once
@@ -284,6 +292,7 @@ class Worker:
                         await self._advance(held)
                 except _LOST as lost:
                     await self._lost(tp, generation, lost)
+        stand_nowhere()
 
     async def _advance(self, held: Held) -> None:
         """Move the watermark of a partition by its idle time, if Kafka confirms that it was read to its end."""
@@ -320,9 +329,10 @@ def _wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000  # noqa: TID251  # how far back to rebuild is counted from now
 
 
-def make_worker(settings: Settings) -> ChunkApp:
-    """The app of a worker."""
-    store = RedisStore.from_url(settings.redis_url, timeout_s=settings.redis_timeout_s)
+def make_worker(settings: Settings, *, stall_s: float = STALL_S) -> ChunkApp:
+    """The app of a worker, which ends itself when nothing came of its records for `stall_s`."""
+    observer = Observer()
+    store = observed(RedisStore.from_url(settings.redis_url, timeout_s=settings.redis_timeout_s), observer)
     catalogue = settings.load_catalogue()
     setup = Setup(CORE, catalogue, catalogue.names, rules=settings.rules, namespace=settings.namespace)
     model = load_model(settings.model, CORE) if settings.model else Model.untrained(CORE)
@@ -334,15 +344,24 @@ def make_worker(settings: Settings) -> ChunkApp:
             found[tp] = cursor.position
         return found
 
-    app = chunk_app(settings.group, broker=settings.broker, start_positions=positions)
+    app = chunk_app(settings.group, broker=settings.broker, start_positions=positions, observer=observer)
+
+    async def ask_store() -> None:
+        for topic, partition in sorted(app.places or {(settings.clickstream, 0)}):
+            await store.cursor(PartitionKey(settings.namespace, topic, partition))
+
+    app.watch = Monitor(app, observer, ask_store, settings.http_address, stall_s).watch
     engine = Engine(
         store, setup, model, settings.lateness_s * 1000, settings.topics, hash_key=settings.hash_key.encode()
     )
     letters = DeadLetters(settings.dead_letter, settings.dead_letters_per_minute)
-    recovery = Recovery(app, engine, _wall_clock_ms, REBUILD_DAYS * 86_400_000)
+    observer.limited(settings.dead_letters_per_minute)
+    recovery = Recovery(app, engine, _wall_clock_ms, REBUILD_DAYS * 86_400_000, observer)
     count = PartitionCount(app, settings.intents)
     fitness = RedisFitness(store)
-    worker = Worker(app, engine, Decoder(catalogue), letters, recovery, count, settings.idle_s, fitness)
+    worker = Worker(
+        app, engine, Decoder(catalogue), letters, recovery, count, settings.idle_s, fitness, observer=observer
+    )
 
     @app.agent(app.topic(settings.clickstream), name="micro_intents.detect")
     async def detect(stream: StreamT[RecordChunk]) -> None:
@@ -354,7 +373,7 @@ def make_worker(settings: Settings) -> ChunkApp:
         await worker.tick()
 
     if not settings.model:
-        watch = ModelWatch(ModelStore(settings.model_store), CORE)
+        watch = ModelWatch(ModelStore(settings.model_store), CORE, observer)
 
         @app.timer(settings.snapshot_s, name="micro_intents.model")  # type: ignore[untyped-decorator]  # Faust
         async def look() -> None:

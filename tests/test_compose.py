@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_client import CollectorRegistry
 
+from streams.children import free_port
+from streams.endpoints import Endpoints, Trouble
 from streams.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parent.parent
@@ -91,14 +94,34 @@ def test_settings_are_settings(compose: dict[str, Any]) -> None:
 
 
 def test_commands_are_commands(compose: dict[str, Any]) -> None:
-    """What the containers run, and what asks them how they are, are commands of the program."""
+    """What the containers run are commands of the program."""
     services = compose["services"]
-    commands = [services[name]["command"] for name in ("topics", "worker", "train")]
-    commands.append(services["worker"]["healthcheck"]["test"][2:])
-    for command in commands:
+    for command in [services[name]["command"] for name in ("topics", "worker", "train")]:
         start = [sys.executable, "-c", "from streams.cli import main; main()", *command, "--help"]
         done = subprocess.run(start, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{command}: {done.stderr}"
+
+
+@pytest.mark.parametrize("name", ["worker", "train"])
+def test_they_are_asked_whether_they_are_ready(name: str, compose: dict[str, Any]) -> None:
+    """The health check of each asks the address that the settings open, fails on 503, and passes on 200."""
+    service = compose["services"][name]
+    settings = Settings.load({**service["environment"], "MICRO_INTENTS_HASH_KEY": "secret"})
+    assert settings.http_address == ("0.0.0.0", 9464)
+    asked, interpreter, option, program = service["healthcheck"]["test"]
+    assert (asked, interpreter, option) == ("CMD", "python", "-c")
+    assert "http://127.0.0.1:9464/readyz" in program
+    troubles = [Trouble("redis", "away")]
+    port = free_port()
+    endpoints = Endpoints(("127.0.0.1", port), CollectorRegistry(), list, lambda: troubles)
+    endpoints.start()
+    codes = []
+    for _ in range(2):
+        ask = [sys.executable, option, program.replace("9464", str(port))]
+        codes.append(subprocess.run(ask, capture_output=True, check=False).returncode)
+        troubles.clear()
+    endpoints.stop()
+    assert codes == [1, 0]
 
 
 def test_worker_and_trainer_share_the_model_store(compose: dict[str, Any]) -> None:

@@ -92,6 +92,7 @@ def plain_failures(secrets: Iterable[str] = ()) -> Iterator[None]:
     from streams.broker import BrokerFailed
     from streams.children import ServiceFailed
     from streams.plain_text import Hiding, one_line
+    from streams.endpoints import CannotListen
     from streams.recordings import BrokenRecording, UnknownFormat
 
     hiding = Hiding(secrets)
@@ -101,7 +102,9 @@ def plain_failures(secrets: Iterable[str] = ()) -> Iterator[None]:
 
     try:
         yield
-    except (BrokerFailed, StoreUnavailable, ServiceFailed, CatalogueError, BrokenRecording, UnknownFormat) as error:
+    except (BrokerFailed, StoreUnavailable, ServiceFailed, CannotListen) as error:
+        raise Failure(plain(str(error))) from error
+    except (CatalogueError, BrokenRecording, UnknownFormat) as error:
         raise Failure(plain(str(error))) from error
     except OSError as error:
         if error.filename is None:

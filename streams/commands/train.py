@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from streams.commands.logs import log_level, log_to_stderr
+from streams.commands.logs import Format, log_options, log_to_stderr
 from streams.commands.options import with_settings
 
 if TYPE_CHECKING:
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 @click.command("train", short_help="Learn from what workers publish, and save models.")
-@log_level
+@log_options
 @with_settings("broker", "model_store")
-def command(level: str, settings: "Settings") -> None:
+def command(level: str, form: Format, settings: "Settings") -> None:
     """Learn from what workers asked and what came of it, and write model snapshots, until stopped.
 
     \b
@@ -24,5 +24,5 @@ def command(level: str, settings: "Settings") -> None:
     """
     from streams.train import run
 
-    log_to_stderr(level, settings.secrets)
+    log_to_stderr(level, form, settings.secrets)
     click.get_current_context().exit(run(settings))

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from streams.commands.logs import log_level, log_to_stderr
+from streams.commands.logs import Format, log_options, log_to_stderr
 from streams.commands.options import with_settings
 
 if TYPE_CHECKING:
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 @click.command("worker", short_help="Read the clickstream and publish intents.")
-@log_level
+@log_options
 @with_settings("broker", "redis_url", "namespace", "model", "model_store", "catalogue")
-def command(level: str, settings: "Settings") -> None:
+def command(level: str, form: Format, settings: "Settings") -> None:
     """Read the clickstream, keep every customer's features in Redis, and publish intents, until stopped.
 
     \b
@@ -25,5 +25,5 @@ def command(level: str, settings: "Settings") -> None:
     """
     from streams.worker import run
 
-    log_to_stderr(level, settings.secrets)
+    log_to_stderr(level, form, settings.secrets)
     click.get_current_context().exit(run(settings))

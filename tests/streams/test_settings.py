@@ -33,7 +33,9 @@ def test_there_are_at_most_twenty_and_all_are_explained() -> None:
 def test_each_can_be_set_by_the_environment(name: str) -> None:
     """MICRO_INTENTS_NAME sets the setting of that name, with its type."""
     default = getattr(Settings(), name)
-    text = {"partitioner": "crc32", "threshold": "0.25"}.get(name, "17" if not isinstance(default, str) else "other")
+    text = {"partitioner": "crc32", "threshold": "0.25", "http": "localhost:17"}.get(
+        name, "17" if not isinstance(default, str) else "other"
+    )
     loaded = getattr(Settings.load({PREFIX + name.upper(): text}), name)
     assert loaded != default
     assert loaded == type(default)(text)
@@ -63,7 +65,13 @@ def test_an_unknown_name_in_the_file_is_refused(tmp_path: Path) -> None:
         ("HORIZON_S", "0", "horizon_s is 0; it must be more than 0"),
         ("SNAPSHOT_S", "-1", "snapshot_s is -1"),
         ("DEAD_LETTERS_PER_MINUTE", "0", "dead_letters_per_minute is 0"),
-        ("REDIS_TIMEOUT_S", "0", "redis_timeout_s is 0"),
+        ("REDIS_URL", "redis://r?socket_timeout=0", "redis_url: its socket_timeout must be"),
+        ("REDIS_URL", "redis://r?socket_timeout=long", "redis_url: its socket_timeout must be"),
+        ("HTTP", "9464", "http is '9464'; it must be host:port"),
+        ("HTTP", ":9464", "http is ':9464'"),
+        ("HTTP", "localhost:0", "http is 'localhost:0'"),
+        ("HTTP", "localhost:http", "http is 'localhost:http'"),
+        ("HTTP", "localhost:70000", "http is 'localhost:70000'"),
         ("LATENESS_S", "-1", "lateness_s is -1; it must not be negative"),
         ("IDLE_S", "-5", "idle_s is -5"),
         ("PARTITIONER", "random", "partitioner is 'random'; known are murmur2, crc32"),
@@ -144,3 +152,16 @@ def test_a_url_that_would_be_misread_is_refused(url: str) -> None:
     with pytest.raises(SettingsError, match="redis_url is no URL that can be read: percent-encode") as refused:
         Settings.load({PREFIX + "REDIS_URL": url})
     assert "ge" not in str(refused.value).replace("percent-encode", "")
+
+
+def test_the_address_of_the_endpoints() -> None:
+    """Empty means none; else host and port, of IPv6 in brackets."""
+    assert Settings().http_address is None
+    assert Settings(http="127.0.0.1:9464").http_address == ("127.0.0.1", 9464)
+    assert Settings(http="[::1]:80").http_address == ("::1", 80)
+
+
+def test_the_longest_wait_for_redis_is_in_its_url() -> None:
+    """`socket_timeout` of the URL bounds a call; without it 5 seconds do."""
+    assert Settings().redis_timeout_s == 5.0
+    assert Settings(redis_url="rediss://u:p@r:1/0?socket_timeout=1.5").redis_timeout_s == 1.5
