@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 from tests.job import KafkaRun, learned
 from tests.soak.crew import Crew
@@ -83,22 +83,20 @@ class Run:
         self.began = asyncio.get_running_loop().time()
         self.progress.clock = self.clock
         works = (self.crew.run(), self.progress.run(), self.feed.run(), self._show())
-        tasks = [asyncio.create_task(work) for work in works]
-        playing = asyncio.create_task(self._faults_and_end())
+        beside: asyncio.Future[Any] = asyncio.gather(*works)
+        playing: asyncio.Future[Any] = asyncio.ensure_future(self._faults_and_end())
         try:
-            await asyncio.wait([playing, *tasks], return_when=asyncio.FIRST_EXCEPTION)
-            for task in tasks:
-                if task.done():
-                    await task  # raises
-            await playing
+            await asyncio.wait({playing, beside}, return_when=asyncio.FIRST_COMPLETED)
+            await (playing if playing.done() else beside)  # raises what went wrong
         finally:
             self.progress.close(self.clock())
-            for task in (playing, *tasks):
-                task.cancel()
-            await asyncio.gather(playing, *tasks, return_exceptions=True)
+            playing.cancel()
+            beside.cancel()
+            await asyncio.gather(playing, beside, return_exceptions=True)
 
     async def _faults_and_end(self) -> None:
         await until(lambda: max(self.progress.positions.values(), default=0) > 0, START_S)
+        self.happened.faults.append(Fault("start", 0.0, self.clock(), START_S))
         begin, plan = self.clock(), schedule(self.plan.seed, self.plan.length_s)
         with suppress(TimeoutError):  # then `Happened.missing` tells
             async with asyncio.timeout(self.plan.length_s + TRAILING_S):
