@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from features.redis_store import RedisStore
-from features.store import Answer, Claimed
+from features.store import Answer, Claimed, Commit, PartitionKey
 from sinks.records import Record
 from streams.transport import ChunkApp
 
@@ -21,6 +21,7 @@ POINTS: Final = {
     "before_publish": "between commit and publish",
     "before_acknowledgement": "between publish and acknowledgement",
     "during_claim": "between a claim and publishing the outbox found",
+    "during_rebuild": "between two commits of a rebuild",
 }
 """The points, and how a dying worker calls them."""
 
@@ -69,11 +70,13 @@ def prepare(app: ChunkApp, intents: str, doom: Doom) -> None:
             doom.passes("during_claim")
         return found
 
-    async def committing(*of: Any) -> Answer:
+    async def committing(store: RedisStore, key: PartitionKey, what: Commit) -> Answer:
         nonlocal committed
         doom.passes("before_commit")
-        answer = await commit(*of)
+        answer = await commit(store, key, what)
         committed = True
+        if what.adopt_until >= 0:
+            doom.passes("during_rebuild")
         return answer
 
     async def publishing(records: Sequence[Record], *of: Any, **options: Any) -> None:

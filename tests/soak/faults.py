@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from redis import Redis
+from redis import Redis, RedisError
 
 from tests.services import Service
 from tests.soak.crew import Crew, Member
@@ -18,6 +18,20 @@ POINT_TIMEOUT_S: Final = 40.0
 """How long a worker may live under an order to die."""
 WORKER_S: Final = 60.0
 """How long there may be no worker fit for a fault."""
+_SAVE: Final = """
+local saved = {}
+for _, key in ipairs(redis.call('KEYS', '*')) do
+  saved[#saved + 1] = key
+  saved[#saved + 1] = redis.call('DUMP', key)
+end
+return saved
+"""
+_RESTORE: Final = """
+redis.call('FLUSHALL')
+for at = 1, #ARGV, 2 do
+  redis.call('RESTORE', ARGV[at], 0, ARGV[at + 1])
+end
+"""
 
 
 @dataclass
@@ -95,6 +109,14 @@ class Faults:
         await asyncio.sleep(length_s)
         await asyncio.to_thread(self.client.config_set, "maxmemory", 0)
 
+    async def _redis_emptied(self, _: float) -> None:
+        await asyncio.to_thread(self.client.flushall)
+
+    async def _redis_older(self, length_s: float) -> None:
+        kept = await asyncio.to_thread(self.client.eval, _SAVE, 0)
+        await asyncio.sleep(length_s)
+        await asyncio.to_thread(self.client.eval, _RESTORE, 0, *kept)
+
     async def _kafka_kill(self, length_s: float) -> None:
         await asyncio.to_thread(self.kafka.kill)
         await asyncio.sleep(length_s)
@@ -111,10 +133,21 @@ class Faults:
         before = self.crew.points[point]
         while self.crew.points[point] == before:
             member = await self._doomed(point)
+            if point == "during_rebuild":
+                await self._lose_all()
             await until(lambda: member not in self.crew.members, POINT_TIMEOUT_S)  # noqa: B023  # called at once
             member.ordered = False
             if not member.replaced:
                 member.signal(signal.SIGTERM)
+
+    async def _lose_all(self) -> None:
+        """Empty Redis, as soon as it answers."""
+        while True:
+            try:
+                await asyncio.to_thread(self.client.flushall)
+                return
+            except RedisError:
+                await asyncio.sleep(0.5)
 
     async def _doomed(self, point: str) -> Member:
         if point == "during_claim":  # they claim when they come

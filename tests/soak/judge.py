@@ -75,10 +75,30 @@ def judge(outcome: Outcome, settings: Settings, snapshot: bytes | None) -> Verdi
     _judge_intents(verdict, published, alone.intents)
     clean = alone.states(settings, [name.encode() for name in logs])
     for name in sorted(clean):
-        if clean[name] != outcome.states.get(name):
+        expected, found = _meaning(name, clean[name]), _meaning(name, outcome.states.get(name))
+        if expected != found:
             verdict.states_wrong += 1
-            verdict.say(f"the state of {name} is not that of a clean run")
+            differing = [(a, b) for a, b in zip(expected, found, strict=True) if a != b]
+            verdict.say(f"the state of {name} is not that of a clean run: {differing}")
     return verdict
+
+
+def _meaning(name: str, blob: bytes | None) -> tuple[object, ...]:
+    """All that a state says.
+
+    A cool-down that is over at the customer's last event says nothing: the next question drops it.
+    """
+    states = decode_states([name], [blob])
+    memory, newest = states.memory, int(states.memory.newest[0])
+    held = int(memory.held[0])
+    folded = list(zip(memory.ids[0, :held].tolist(), memory.times[0, :held].tolist(), strict=True))
+    slots = [
+        (*slot.item()[:-1], slot["intent_id"].tobytes().hex(), states.notes.get((0, number)) or b"")
+        for number, slot in enumerate(states.slots[0])
+        if slot["open"] or slot["cool_until"] > newest
+    ]
+    numbers = [int(getattr(memory, field)[0]) for field in ("newest", "floor", "complete_since", "forced")]
+    return numbers, int(states.tombstone[0]), folded, sorted(slots), plain(states)
 
 
 def naive_logs(outcome: Outcome, settings: Settings) -> tuple[dict[str, NaiveLog], set[tuple[int, int]]]:

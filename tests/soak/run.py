@@ -150,6 +150,10 @@ def run(plan: Plan, folder: Path) -> Result:
         outcome = this.outcome()
     say("judging")
     result = Result(plan, judge(outcome, this.settings, this.snapshot), this.happened)
+    longest = sorted(this.happened.stalls, key=lambda stall: -stall.length_s)[:10]
+    for stall in longest:
+        cause = stall.cause(this.happened.faults)
+        say(f"{stall} after {cause}")
     for word in (*result.verdict.words, *this.happened.over()):
         say(word)
     return result

@@ -49,13 +49,15 @@ KINDS: Final = {
     "redis_pause": Kind(5, 5, 10, 0, "SIGSTOP, SIGCONT"),
     "redis_cut": Kind(1, 1, 5, 0, "all connections cut, several times"),
     "redis_full": Kind(2, 20, 10, 0, "out of memory"),
+    "redis_emptied": Kind(0, 0, 20, 0, "FLUSHALL"),
+    "redis_older": Kind(4, 60, 20, 0, "restored from a snapshot of some seconds before"),
     "kafka_kill": Kind(0, 0, 15, 2, "SIGKILL and a restart"),
     "kafka_away": Kind(3, 60, 15, 2, "SIGSTOP, SIGCONT"),
     "duplicate_delivery": Kind(0, 0, 5, 0, "a producer starts again and repeats what it is not sure of"),
 }
 """Every kind of fault."""
 
-POINT_KIND: Final = Kind(0, 0, 12, about="a worker dies at a fault point")
+POINT_KIND: Final = Kind(0, 0, 20, about="a worker dies at a fault point")
 CALM_S: Final = 5.0
 """How long a partition may stand though nothing is the matter."""
 
