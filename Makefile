@@ -1,9 +1,11 @@
-# `make demo`, `make test`, `make check`, `make lock`. The environment is VENV (.venv), made and filled when it is missing or
-# out of date. With PY=path/to/python an environment of your own is used as it is, and nothing is installed.
+# `make demo`, `make test`, `make soak`, `make check`, `make lock`. The environment is VENV (.venv), made and filled when it is
+# missing or out of date. With PY=path/to/python an environment of your own is used as it is, and nothing is installed.
 
 PYTHON ?= python3.11
 VENV ?= .venv
 ARGS ?=
+SEED ?= 1
+MINUTES ?= 2
 
 ifeq ($(origin PY),undefined)
 PY := $(VENV)/bin/python
@@ -13,11 +15,12 @@ endif
 BIN := $(dir $(PY))
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format lock clean
+.PHONY: help demo test soak check format lock clean
 
 help:
 	@echo "make demo    a first look: the whole way on made-up customers, in under a minute"
 	@echo "make test    all tests (ARGS='-k windows' for some)"
+	@echo "make soak    crash tests with real services: SEED=1 MINUTES=2, ARGS=--swapping for models that change"
 	@echo "make check   format, lint, types, import rules"
 	@echo "make format  format, and mend what can be mended"
 	@echo "make lock    write constraints.txt anew from what pyproject.toml allows"
@@ -27,6 +30,9 @@ demo: $(DEMO_READY)
 
 test: $(DEV_READY)
 	@$(PY) -m pytest $(ARGS)
+
+soak: $(DEV_READY)
+	@$(PY) -m tests.soak --seed $(SEED) --minutes $(MINUTES) $(ARGS)
 
 check: $(DEV_READY)
 	$(PY) -m ruff format --check .
