@@ -12,6 +12,7 @@ from redis import Redis
 from streams.settings import Settings
 from tests.job import PARTITIONS
 from tests.services import Service, start_kafka, start_redis
+from tests.soak.learning import trained_up_to
 
 
 @dataclass
@@ -27,7 +28,7 @@ class Installation:
         return Redis.from_url(self.redis.url, socket_timeout=timeout_s)
 
     def lags(self) -> dict[str, int]:
-        """How many records of each partition its group has not committed in Kafka, those without any left out."""
+        """How many records of each partition its group has not committed, or no snapshot has read; zeros left out."""
         settings = self.settings
         sources = {
             settings.group: [Place(settings.clickstream, number) for number in range(PARTITIONS)],
@@ -40,6 +41,8 @@ class Installation:
                 end = consumer.get_watermark_offsets(place, timeout=20)[1]
                 found[f"{group} in {place.topic}/{place.partition}"] = end - max(place.offset, 0)
             consumer.close()
+            if group.endswith(".train"):
+                found["the newest snapshot"] = end - trained_up_to(settings)
         return {place: lag for place, lag in found.items() if lag}
 
 

@@ -27,7 +27,8 @@ class Verdict:
     """What is wrong, counted; `words` says where.
 
     Events lost and counted twice; customers whose state is not that of a clean run; intents missing, wrong (other than
-    a clean run's, out of order, or of nobody) and repeated with other bytes; dead letters missing and wrong.
+    a clean run's, out of order, or of nobody) and repeated with other bytes; dead letters missing and wrong;
+    labels learned twice or not at all.
     """
 
     events: int = 0
@@ -42,6 +43,9 @@ class Verdict:
     letters: int = 0
     letters_missing: int = 0
     letters_wrong: int = 0
+    labels: int = 0
+    learned_twice: int = 0
+    not_learned: int = 0
     lag: int = 0
     words: list[str] = field(default_factory=list)
 
@@ -49,7 +53,8 @@ class Verdict:
     def good(self) -> bool:
         """Whether nothing is wrong."""
         wrong = (self.lost, self.counted_twice, self.states_wrong, self.letters_missing, self.letters_wrong, self.lag)
-        return not any(wrong) and not any((self.intents_missing, self.intents_wrong, self.intents_repeated))
+        wrong += (self.intents_missing, self.intents_wrong, self.intents_repeated)
+        return not any((*wrong, self.learned_twice, self.not_learned))
 
     def say(self, word: str) -> None:
         """Put a difference into words, if there are not too many."""
@@ -59,7 +64,11 @@ class Verdict:
 
 def judge(outcome: Outcome, settings: Settings, snapshot: bytes | None) -> Verdict:
     """The verdict; with no snapshot the model swapped, and intents are judged by their lives alone."""
-    verdict = Verdict(events=outcome.events, lag=sum(outcome.lags.values()))
+    verdict = Verdict(events=outcome.events, lag=sum(outcome.lags.values()), labels=outcome.labels)
+    verdict.learned_twice = max(outcome.labels - outcome.labels_due, 0)
+    verdict.not_learned = max(outcome.labels_due - outcome.labels, 0)
+    if outcome.labels != outcome.labels_due:
+        verdict.say(f"{outcome.labels} labels were learned, not {outcome.labels_due}")
     for group, lag in outcome.lags.items():
         if lag:
             verdict.say(f"{group} is {lag} records behind")

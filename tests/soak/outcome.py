@@ -13,6 +13,7 @@ from streams.settings import Settings
 from streams.wire import Records
 from tests.job import KafkaRun
 from tests.soak.feed import is_bad
+from tests.soak.learning import labels_due, labels_learned
 
 
 class Row(NamedTuple):
@@ -35,13 +36,18 @@ class Letter(NamedTuple):
 
 @dataclass
 class Outcome:
-    """By partition: the log (offsets from 0, without holes) and the intents; and dead letters, states, and lags."""
+    """By partition: the log (offsets from 0, without holes) and the intents; and dead letters, states, and lags.
+
+    And the labels that the trainer learned, and those that it should have.
+    """
 
     log: dict[int, list[Row]]
     intents: dict[int, list[bytes]]
     letters: list[Letter]
     states: dict[str, bytes]
     lags: dict[str, int] = field(default_factory=dict)
+    labels: int = 0
+    labels_due: int = 0
 
     @property
     def events(self) -> int:
@@ -76,7 +82,9 @@ def collect(job: KafkaRun, lags: Mapping[str, int]) -> Outcome:
             raise RuntimeError(f"{settings.clickstream}/{number} has holes")
         log[number] = [Row(m.key() or b"", m.value(), m.timestamp()[1]) for m in messages]
     letters = [_letter(message) for message in job.messages(settings.dead_letter, 1)[0]]
-    return Outcome(log, job.published(settings.intents), letters, _states(settings), dict(lags))
+    due = labels_due(job.published(settings.examples, 1)[0], settings.horizon_s * 1000)
+    intents, states = job.published(settings.intents), _states(settings)
+    return Outcome(log, intents, letters, states, dict(lags), labels_learned(settings), due)
 
 
 def _letter(message: Message) -> Letter:

@@ -46,7 +46,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Clean:
 
 def wrong(verdict: Verdict) -> dict[str, int]:
     """What the verdict holds against the run."""
-    right = {"events", "intents", "plain_repeats", "letters", "words"}
+    right = {"events", "intents", "plain_repeats", "letters", "labels", "words"}
     return {name: value for name, value in vars(verdict).items() if name not in right and value}
 
 
@@ -176,6 +176,18 @@ def garble_a_letter(outcome: Outcome) -> dict[str, int]:
     return {"letters_wrong": 1}
 
 
+def learn_twice(outcome: Outcome) -> dict[str, int]:
+    """The trainer learned something again."""
+    outcome.labels = outcome.labels_due + 8
+    return {"learned_twice": 8}
+
+
+def learn_too_little(outcome: Outcome) -> dict[str, int]:
+    """The trainer passed something over."""
+    outcome.labels, outcome.labels_due = 92, 100
+    return {"not_learned": 8}
+
+
 def lag_behind(outcome: Outcome) -> dict[str, int]:
     """Something is not committed."""
     outcome.lags = {"group in clickstream/0": 3}
@@ -197,6 +209,8 @@ def lag_behind(outcome: Outcome) -> dict[str, int]:
         lose_a_letter,
         refuse_a_good_one,
         garble_a_letter,
+        learn_twice,
+        learn_too_little,
         lag_behind,
     ],
 )
