@@ -4,7 +4,9 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 ARGS ?=
-MINUTES ?= 1
+SEED ?= 1
+# of a soak in all, or of each decoder that is fuzzed
+MINUTES ?= 2
 
 ifeq ($(origin PY),undefined)
 PY := $(VENV)/bin/python
@@ -14,12 +16,13 @@ endif
 BIN := $(dir $(PY))
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test fuzz check format lock audit clean
+.PHONY: help demo test soak fuzz check format lock audit clean
 
 help:
 	@echo "make demo    a first look: the whole way on made-up customers, in under a minute"
 	@echo "make test    all tests (ARGS='-k windows' for some)"
-	@echo "make fuzz    any bytes into each decoder (MINUTES=1 each, ARGS='state outbox' for some)"
+	@echo "make fuzz    any bytes into each decoder (MINUTES=2 each, ARGS='state outbox' for some)"
+	@echo "make soak    crash tests with real services: SEED=1 MINUTES=2, ARGS=--swapping for models that change"
 	@echo "make check   format, lint, types, import rules"
 	@echo "make format  format, and mend what can be mended"
 	@echo "make audit   known weaknesses of what constraints.txt pins; needs the network"
@@ -33,6 +36,9 @@ test: $(DEV_READY)
 
 fuzz: $(DEV_READY)
 	@$(PY) -m tests.fuzz --minutes $(MINUTES) $(ARGS)
+
+soak: $(DEV_READY)
+	@$(PY) -m tests.soak --seed $(SEED) --minutes $(MINUTES) $(ARGS)
 
 check: $(DEV_READY)
 	$(PY) -m ruff format --check .

@@ -43,10 +43,10 @@ class LostPartition(Exception):
 class Partition:
     """A claimed partition.
 
-    Its key, where it stands, which names the store has, the records still to be published, who is forgotten, and how many
-    partitions the topic had when its states were made (0: not known). After a loss of states: `acknowledged` is the
-    offset before which everything was published, examples too; `last` that of the last record for which any intent was
-    (-1: none), and `answered` the subjects of these.
+    Its key, where it stands, which names the store has, the records still to be published, who is forgotten, and how
+    many partitions the topic had when its states were made (0: not known). After a loss of states: `acknowledged` is
+    the offset before which everything was published, examples too; `last` that of the last record for which any intent
+    was (-1: none), and `answered` the subjects of these.
     """
 
     key: PartitionKey

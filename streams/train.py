@@ -11,9 +11,9 @@ from features.core_bundle import CORE
 from intents.examples import UnreadableExamples
 from intents.snapshots import ModelStore, encode
 from intents.training import Trainer
-from streams.rights import admit, trainer_rights
 from streams.monitor import Monitor
 from streams.observer import Observer
+from streams.rights import admit, trainer_rights
 from streams.settings import Settings
 from streams.stall import STALL_S
 from streams.transport import ChunkApp, RecordChunk, chunk_app, run_worker

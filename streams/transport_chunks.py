@@ -27,10 +27,10 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, AppT, ConsumerMessage, Message
 
 from features.store import StoreUnavailable
-from streams.transport_heard import Heard
 from streams.log_lines import stand_at, stand_nowhere
 from streams.observer import Observer
 from streams.stall import Behind
+from streams.transport_heard import Heard
 from streams.transport_publish import ChunkProducer
 
 StartPositions = Callable[[frozenset[TP]], Awaitable[Mapping[TP, int]]]

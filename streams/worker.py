@@ -33,10 +33,10 @@ from streams.dead_letters import DeadLetters, TooManyDeadLetters
 from streams.engine import Engine, LostPartition, Partition, Piece
 from streams.log_lines import stand_at, stand_nowhere
 from streams.models import ModelWatch, load_model
-from streams.partition_count import PartitionCount, PartitionsChanged
 from streams.monitor import Monitor
 from streams.observed_store import observed
 from streams.observer import Observer
+from streams.partition_count import PartitionCount, PartitionsChanged
 from streams.recovery import Recovery
 from streams.redis_fitness import EvictingRedis, RedisFitness
 from streams.rights import admit, worker_rights

@@ -135,11 +135,11 @@ class KafkaRun:
         producer.flush()
 
     @contextmanager
-    def process(self, kind: str = "worker", die_at: int = 0) -> Iterator[subprocess.Popen[bytes]]:
-        """A worker or trainer process; SIGTERM at the end, if it still runs."""
+    def process(self, kind: str = "worker", *options: str, die_at: str = "") -> Iterator[subprocess.Popen[bytes]]:
+        """A worker or trainer process, to die at `POINT:N` if told so; SIGTERM at the end, if it still runs."""
         path = self.folder / "settings.json"
         path.write_bytes(orjson.dumps(asdict(self.settings)))
-        command = [sys.executable, "-m", "tests.worker_program", kind, str(path), str(die_at)]
+        command = [sys.executable, "-m", "tests.worker_program", kind, str(path), "--die-at", die_at, *options]
         log = self.folder / f"{kind}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)

@@ -74,7 +74,7 @@ def test_workers_killed_and_added_count_every_event_once(job: KafkaRun, taobao: 
     snapshot, batch = taobao
     Path(job.settings.model).write_bytes(snapshot)
     job.send(cut(batch, 0, 4_000))
-    with job.process(die_at=3) as doomed:
+    with job.process(die_at="before_publish:3") as doomed:
         doomed.wait(60)
         assert doomed.returncode == -signal.SIGKILL and "dying between commit and publish" in job.logs()
     with job.process() as second:

@@ -1,13 +1,12 @@
 """A worker or trainer process as `micro-intents worker|train` runs it, which can die on purpose at a fault point.
 
-`python -m tests.worker_program worker SETTINGS.json [DIE_AT]`: with DIE_AT = n the worker kills itself (SIGKILL) when
-it is about to publish the records of its n-th commit that has intents in it: committed, not published. An event whose
-id begins with `poison` makes its features raise, as a bug of ours would.
+`python -m tests.worker_program worker SETTINGS.json --die-at POINT:N`: the worker kills itself (SIGKILL) at the n-th
+hit of a point of `tests/fault_points.py`; with `--orders FILE` it looks there for a later order to die. An event whose
+id begins with `poison` makes its features raise, as a bug of ours would. `--session-s` is the time-out of its group.
 """
 
+import argparse
 import logging
-import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,24 +15,9 @@ from typing import Any
 import orjson
 
 from features.events import Batch, Chunk
-from sinks.records import Record
 from streams.settings import Settings
-from streams.transport import ChunkApp, run_worker
-
-
-def die_between_commit_and_publish(app: ChunkApp, intents: str, at: int) -> None:
-    """Make `app` kill its process instead of publishing the `at`-th batch of records that holds intents."""
-    publish, left = app.publish, at
-
-    async def fatal(records: Sequence[Record], timeout_s: float = 30.0) -> None:
-        nonlocal left
-        left -= any(record.topic == intents for record in records)
-        if left == 0:
-            print("dying between commit and publish", flush=True)
-            os.kill(os.getpid(), signal.SIGKILL)
-        await publish(records, timeout_s)
-
-    app.publish = fatal  # type: ignore[method-assign]  # the fault point
+from streams.transport import chunk_app, run_worker
+from tests.fault_points import Doom, prepare
 
 
 def raise_on_poison() -> None:
@@ -48,20 +32,28 @@ def raise_on_poison() -> None:
     Batch.of = staticmethod(of)  # type: ignore[assignment]  # the fault point
 
 
-def main(kind: str, path: str, die_at: str = "0") -> int:
+def main() -> int:
     """Run the process to its end."""
-    logging.basicConfig(level="INFO", stream=sys.stdout)
-    settings = Settings(**orjson.loads(Path(path).read_bytes()))
-    if kind == "worker":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("kind", choices=("worker", "train"))
+    parser.add_argument("settings", type=Path)
+    parser.add_argument("--die-at", default="")
+    parser.add_argument("--orders", type=Path)
+    parser.add_argument("--session-s", type=float, default=10.0)
+    options = parser.parse_args()
+    logging.basicConfig(level="INFO", stream=sys.stdout, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = Settings(**orjson.loads(options.settings.read_bytes()))
+    chunk_app.__kwdefaults__["session_timeout_s"] = options.session_s  # type: ignore[index]  # it has some
+    if options.kind == "worker":
         from streams.worker import make_worker as make
     else:
         from streams.train import make_trainer as make
     raise_on_poison()
     app = make(settings)
-    if int(die_at):
-        die_between_commit_and_publish(app, settings.intents, int(die_at))
+    if options.die_at or options.orders:
+        prepare(app, settings.intents, Doom.at(options.die_at, options.orders))
     return run_worker(app)
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main())

@@ -91,8 +91,8 @@ def plain_failures(secrets: Iterable[str] = ()) -> Iterator[None]:
     from intents.catalog import CatalogueError
     from streams.broker import BrokerFailed
     from streams.children import ServiceFailed
-    from streams.plain_text import Hiding, one_line
     from streams.endpoints import CannotListen
+    from streams.plain_text import Hiding, one_line
     from streams.recordings import BrokenRecording, UnknownFormat
 
     hiding = Hiding(secrets)

@@ -1,0 +1,109 @@
+"""The processes of the job: three workers and a trainer, each replaced when it has ended, whatever ended it."""
+
+import asyncio
+import os
+import signal
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from subprocess import Popen
+from typing import Final
+
+from tests.fault_points import died_at
+from tests.job import KafkaRun
+
+WORKERS: Final = 3
+LOOK_S: Final = 0.1
+
+
+@dataclass(eq=False)
+class Member:
+    """One process; `orders` is where it looks for an order to die, `replaced` whether another comes after it."""
+
+    kind: str
+    process: Popen[bytes]
+    stack: ExitStack
+    orders: Path
+    replaced: bool = True
+    stopped: bool = False  # by SIGSTOP
+    ordered: bool = False
+    told_to_end: bool = False
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self.process.poll() is None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal, if it is still there."""
+        if self.running:
+            self.told_to_end |= number in (signal.SIGTERM, signal.SIGKILL)
+            self.stopped = number == signal.SIGSTOP or (self.stopped and number != signal.SIGCONT)
+            os.kill(self.process.pid, number)
+
+
+@dataclass
+class Crew:
+    """Starts, replaces and counts the processes of a job."""
+
+    job: KafkaRun
+    session_s: float
+    members: list[Member] = field(default_factory=list)
+    points: Counter[str] = field(default_factory=Counter)
+    exits: Counter[str] = field(default_factory=Counter)
+    started: int = 0
+
+    def start(self, kind: str = "worker", *, die_at: str = "", replaced: bool = True) -> Member:
+        """Start a process."""
+        self.started += 1
+        orders = self.job.folder / f"orders-{self.started}"
+        stack = ExitStack()
+        options = ("--orders", str(orders), "--session-s", str(self.session_s))
+        process = stack.enter_context(self.job.process(kind, *options, die_at=die_at))
+        member = Member(kind, process, stack, orders, replaced)
+        self.members.append(member)
+        return member
+
+    async def run(self) -> None:
+        """Start all, and replace what has ended, until cancelled."""
+        for kind in ["worker"] * WORKERS + ["train"]:
+            self.start(kind)
+        while True:
+            for member in [member for member in self.members if not member.running]:
+                self._count(member)
+                self.members.remove(member)
+                member.stack.close()
+                if member.replaced:
+                    self.start(member.kind)
+            await asyncio.sleep(LOOK_S)
+
+    def _count(self, member: Member) -> None:
+        if point := died_at(self.log_of(member)):
+            self.points[point] += 1
+        elif not member.told_to_end:
+            self.exits[f"{member.kind} {member.process.returncode}"] += 1
+
+    def log_of(self, member: Member) -> str:
+        """What a process has logged."""
+        return (self.job.folder / f"process-{member.process.pid}.log").read_text(errors="replace")
+
+    def workers(self) -> list[Member]:
+        """Workers that are at work and under no order to die."""
+        return [
+            member
+            for member in self.members
+            if member.kind == "worker" and member.running and not member.stopped and not member.ordered
+        ]
+
+    def trainer(self) -> Member:
+        """The trainer."""
+        return next(member for member in self.members if member.kind == "train")
+
+    def end(self) -> None:
+        """End all of them."""
+        for member in self.members:
+            member.signal(signal.SIGCONT)
+            member.signal(signal.SIGTERM)
+        for member in self.members:
+            member.stack.close()

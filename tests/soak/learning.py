@@ -1,0 +1,40 @@
+"""Whether the trainer learned every question once: its labels, against the questions in the examples topic.
+
+A publication repeated, or records worked again after a loss, bring a question again: it counts once.
+"""
+
+from collections.abc import Iterable
+
+from features.core_bundle import CORE
+from intents.examples import unpack
+from intents.snapshots import ModelStore, decode
+from streams.settings import Settings
+
+Source = tuple[str, int]
+
+
+def labels_due(records: Iterable[bytes], horizon_ms: int) -> int:
+    """Labels that the examples lead to: one for each candidate of each question that is due at the end."""
+    asked: dict[tuple[Source, int, int], tuple[int, int]] = {}
+    passed: dict[Source, int] = {}
+    for record in records:
+        examples = unpack(record)
+        source = examples.topic, examples.partition
+        passed[source] = max(passed.get(source, -1), examples.watermark)
+        for entry in examples.asked:
+            place = source, int(entry["offset"]), int(entry["index"])
+            asked.setdefault(place, (int(entry["time"]), int(entry["candidates"])))
+    return sum(count for (source, *_), (time, count) in asked.items() if time + horizon_ms < passed[source])
+
+
+def labels_learned(settings: Settings) -> int:
+    """Labels in the newest snapshot."""
+    store = ModelStore(settings.model_store)
+    model = decode(store.load(store.names()[-1]), CORE).model
+    return model.positives + model.negatives
+
+
+def trained_up_to(settings: Settings) -> int:
+    """The offset up to which the newest snapshot has read the examples."""
+    names = ModelStore(settings.model_store).names()
+    return int(names[-1].split("-")[0]) if names else 0

@@ -1,0 +1,100 @@
+"""What came of a run: the log that was worked, and everything that the job left in Kafka and Redis."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import redis
+from confluent_kafka import Message
+
+from streams.recordings import RecordingBatch
+from streams.settings import Settings
+from streams.wire import Records
+from tests.job import KafkaRun
+from tests.soak.feed import is_bad
+from tests.soak.learning import labels_due, labels_learned
+
+
+class Row(NamedTuple):
+    """A record of the clickstream as it stands in Kafka."""
+
+    key: bytes
+    value: bytes | None
+    timestamp: int
+
+
+class Letter(NamedTuple):
+    """A dead letter: the place of the record that was refused, and what was kept of it."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+
+@dataclass
+class Outcome:
+    """By partition: the log (offsets from 0, without holes) and the intents; and dead letters, states, and lags.
+
+    And the labels that the trainer learned, and those that it should have.
+    """
+
+    log: dict[int, list[Row]]
+    intents: dict[int, list[bytes]]
+    letters: list[Letter]
+    states: dict[str, bytes]
+    lags: dict[str, int] = field(default_factory=dict)
+    labels: int = 0
+    labels_due: int = 0
+
+    @property
+    def events(self) -> int:
+        """Records of the clickstream."""
+        return sum(map(len, self.log.values()))
+
+    def bad(self) -> set[tuple[int, int]]:
+        """(partition, offset) of the records that were made to be refused."""
+        return {(n, offset) for n, rows in self.log.items() for offset, row in enumerate(rows) if is_bad(row.value)}
+
+    def good_records(self, topic: str, number: int) -> Records:
+        """A partition's log without these."""
+        rows = [(offset, row) for offset, row in enumerate(self.log[number]) if not is_bad(row.value)]
+        keys, values = [row.key for _, row in rows], [row.value for _, row in rows]
+        offsets = np.array([offset for offset, _ in rows], dtype=np.int64)
+        stamps = np.array([row.timestamp for _, row in rows], dtype=np.int64)
+        return Records(topic, number, 0, len(self.log[number]), keys, values, offsets, stamps)
+
+    def as_recording(self) -> RecordingBatch:
+        """The log for a replay in process, where each bad record is one that is refused there too."""
+        rows = [row for number in sorted(self.log) for row in self.log[number]]
+        values = [b"refused" if row.value is None or is_bad(row.value) else row.value for row in rows]
+        return RecordingBatch([row.key for row in rows], values, np.zeros(len(rows), dtype=np.int64), 0)
+
+
+def collect(job: KafkaRun, lags: Mapping[str, int]) -> Outcome:
+    """Read everything back."""
+    settings = job.settings
+    log: dict[int, list[Row]] = {}
+    for number, messages in job.messages(settings.clickstream).items():
+        if [message.offset() for message in messages] != list(range(len(messages))):
+            raise RuntimeError(f"{settings.clickstream}/{number} has holes")
+        log[number] = [Row(m.key() or b"", m.value(), m.timestamp()[1]) for m in messages]
+    letters = [_letter(message) for message in job.messages(settings.dead_letter, 1)[0]]
+    due = labels_due(job.published(settings.examples, 1)[0], settings.horizon_s * 1000)
+    intents, states = job.published(settings.intents), _states(settings)
+    return Outcome(log, intents, letters, states, dict(lags), labels_learned(settings), due)
+
+
+def _letter(message: Message) -> Letter:
+    head = {str(name): value.decode() for name, value in list(message.headers() or []) if isinstance(value, bytes)}
+    return Letter(head["topic"], int(head["partition"]), int(head["offset"]), message.key(), message.value())
+
+
+def _states(settings: Settings) -> dict[str, bytes]:
+    """All states in Redis, also those of customers that nobody sent."""
+    with redis.Redis.from_url(settings.redis_url) as client:
+        keys = list(client.scan_iter(match="mi:*:v1:s:*", count=1_000))
+        names = [key.decode().split(":v1:s:", 1)[1] for key in keys]
+        return {name: value for name, value in zip(names, client.mget(keys), strict=True) if value is not None}
