@@ -62,5 +62,5 @@ class Tombstones:
         """The tombstones after a commit's changes."""
         if not changes:
             return self
-        times = {hashed: time for hashed, time in (self.times | dict(changes)).items() if time is not None}
+        times = {hashed: time for hashed, time in {**self.times, **changes}.items() if time is not None}
         return Tombstones(self.key, times)

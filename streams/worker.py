@@ -332,7 +332,8 @@ def _wall_clock_ms() -> int:
 def make_worker(settings: Settings, *, stall_s: float = STALL_S) -> ChunkApp:
     """The app of a worker, which ends itself when nothing came of its records for `stall_s`."""
     observer = Observer()
-    store = observed(RedisStore.from_url(settings.redis_url, timeout_s=settings.redis_timeout_s), observer)
+    redis = RedisStore.from_url(settings.redis_url, timeout_s=settings.redis_timeout_s)
+    store = observed(redis, observer)
     catalogue = settings.load_catalogue()
     setup = Setup(CORE, catalogue, catalogue.names, rules=settings.rules, namespace=settings.namespace)
     model = load_model(settings.model, CORE) if settings.model else Model.untrained(CORE)
@@ -358,7 +359,7 @@ def make_worker(settings: Settings, *, stall_s: float = STALL_S) -> ChunkApp:
     observer.limited(settings.dead_letters_per_minute)
     recovery = Recovery(app, engine, _wall_clock_ms, REBUILD_DAYS * 86_400_000, observer)
     count = PartitionCount(app, settings.intents)
-    fitness = RedisFitness(store)
+    fitness = RedisFitness(redis)
     worker = Worker(
         app, engine, Decoder(catalogue), letters, recovery, count, settings.idle_s, fitness, observer=observer
     )

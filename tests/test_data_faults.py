@@ -111,7 +111,10 @@ def letters(job: KafkaRun) -> list[dict[str, Any]]:
     """The dead letters: headers, and the body under `value`."""
     found = []
     for message in job.messages(job.settings.dead_letter, 1)[0]:
-        headers = {str(name): bytes(value or b"").decode() for name, value in list(message.headers() or [])}
+        headers = {
+            str(name): str(value, "utf-8") if isinstance(value, bytes) else str(value)
+            for name, value in list(message.headers() or [])
+        }
         found.append({**headers, "value": message.value() or b"", "key": message.key()})
     return found
 

@@ -83,7 +83,7 @@ class MakeJob:
         """An empty job."""
         settings = Settings(
             broker=self.kafka.bootstrap,
-            redis_url=redis_url,
+            redis_url=f"{redis_url}{'&' if '?' in redis_url else '?'}socket_timeout={timeout_s}",
             group=self.topic("group", 1),  # a name that no other test has
             clickstream=self.topic("clickstream"),
             intents=self.topic("intents"),
@@ -91,7 +91,6 @@ class MakeJob:
             dead_letter=self.topic("dead-letter", 1),
             model=str(self.folder / "frozen.snapshot"),
             idle_s=0,
-            redis_timeout_s=timeout_s,
         )
         return Job(settings, self.folder, *self.taobao)
 

@@ -52,9 +52,9 @@ class Verdict:
     @property
     def good(self) -> bool:
         """Whether nothing is wrong."""
-        wrong = (self.lost, self.counted_twice, self.states_wrong, self.letters_missing, self.letters_wrong, self.lag)
-        wrong += (self.intents_missing, self.intents_wrong, self.intents_repeated)
-        return not any((*wrong, self.learned_twice, self.not_learned))
+        events = (self.lost, self.counted_twice, self.states_wrong, self.letters_missing, self.letters_wrong, self.lag)
+        intents = (self.intents_missing, self.intents_wrong, self.intents_repeated)
+        return not any((*events, *intents, self.learned_twice, self.not_learned))
 
     def say(self, word: str) -> None:
         """Put a difference into words, if there are not too many."""
