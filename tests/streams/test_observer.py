@@ -151,8 +151,9 @@ def test_from_event_to_intent() -> None:
     seen = Seen(shop.records)
     seen.observer.clock = lambda: 1_700_000_000.0
     at = 1_700_000_000_000
-    stamps = (at - 40, at - 9_999, at - 2_000, at - 300, -1, -1)
-    asyncio.run(seen.worker.work(stamped(seen.app.chunk(), *stamps)))
+    stamps = (at - 40, at - 9_999, at - 2_000, at - 300, -1)
+    asyncio.run(seen.worker.work(stamped(seen.app.chunk(0, 5), *stamps)))
+    asyncio.run(seen.worker.work(stamped(seen.app.chunk(5, 6), at + HORIZON + LATENESS)))
     assert ("expired", "anna", "tea") in seen.app.said()
     buckets = {
         sample.labels["le"]: sample.value
