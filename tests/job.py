@@ -205,7 +205,7 @@ class KafkaRun:
         consumer.assign([Place(topic, number, 0) for number, end in ends.items() if end])
         at = dict.fromkeys(values, 0)
         while any(at[n] < ends[n] for n in values):
-            for message in consumer.consume(1000, timeout=10):
+            for message in consumer.consume(1000, timeout=0.2):
                 assert message.error() is None
                 number, offset = message.partition(), message.offset()
                 assert number is not None and offset is not None
