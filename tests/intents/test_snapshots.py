@@ -201,9 +201,10 @@ def test_successors_are_rows(array: str, number: float) -> None:
     refused(with_number(snapshot(), array, 0, number), "do not belong together")
 
 
-def test_negative_variance() -> None:
-    """A negative variance has no root: refused."""
-    refused(with_number(snapshot(), "variances", 0, -1.0), "do not belong together")
+@pytest.mark.parametrize("name", ["variances", "squares"])
+def test_negative_variance(name: str) -> None:
+    """A negative variance, or sum of squares, has no root: refused."""
+    refused(with_number(snapshot(), name, 0, -1.0), "do not belong together")
 
 
 @pytest.mark.parametrize("name", ["subjects", "now.ranks", "squares"])
