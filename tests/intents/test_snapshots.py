@@ -359,7 +359,7 @@ def test_prune(store: ModelStore) -> None:
 
 def test_two_that_write_the_same_at_once(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each writes a file of its own: one that stops half-way, for ever or for a while, damages nothing of the other."""
-    write, stopped = store._fs.pipe_file, []
+    write, stopped = store._fs.pipe_file, list[str]()
 
     def stop_half_way(path: str, content: bytes) -> None:
         if not stopped:

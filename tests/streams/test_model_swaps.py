@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import pytest
 
+from features.events import Chunk
 from features.memory_store import MemoryStore
 from features.store import PartitionKey
 from intents.intent import Intent
@@ -52,7 +53,7 @@ async def swapped(records: list[Pair], seed: int) -> tuple[list[Intent], set[str
     at = 0
     while at < len(records):
         size = dice.choice([1, 3, 20, 200])
-        rest = chunk_of(decoder, 0, at, records[at : at + size])
+        rest: Chunk | None = chunk_of(decoder, 0, at, records[at : at + size])
         at += len(records[at : at + size])
         while rest is not None:
             piece, rest = await engine.cut(partition, rest)
