@@ -31,6 +31,7 @@ _SUFFIX: Final = ".snapshot"
 _PART: Final = ".part"
 _DTYPES: Final = {"<f8": np.dtype("<f8"), "<u8": np.dtype("<u8")}
 _WEIGHTS: Final = ("counts", "means", "variances", "weights", "squares")
+_ROOTED: Final = ("counts", "variances", "squares")  # a negative one has no root
 _TABLES: Final = ("totals", "moves", "successors", "successor_counts", "ranks")
 
 
@@ -121,8 +122,8 @@ def _check_tables(arrays: dict[str, Any], header: _Header) -> None:
     if not np.isfinite(numbers).all() or not all(np.isfinite(array).all() for array in arrays.values()):
         raise UnusableSnapshot("a snapshot has a number that is not finite")
     features, whole = len(header.features), len(header.sums) == 4
-    whole &= all(arrays[name].shape == (features,) and (arrays[name] >= 0).all() for name in ("counts", "variances"))
-    whole &= all(arrays[name].shape == (features,) for name in ("means", "weights", "squares"))
+    whole &= all(arrays[name].shape == (features,) and (arrays[name] >= 0).all() for name in _ROOTED)
+    whole &= all(arrays[name].shape == (features,) for name in ("means", "weights"))
     for prefix in ("now.", "base."):
         keys = [arrays[prefix + name] for name in ("subjects", "transitions")]
         whole &= all(array.ndim == 1 and len(np.unique(array)) == len(array) for array in keys)

@@ -246,7 +246,8 @@ class Engine:
         commits, low = [], 0
         for number, (piece, high) in enumerate(zip(step.pieces, ends, strict=True)):
             partition, cursor = piece.partition, piece.partition.cursor
-            seen = set(np.unique(piece.chunk.subjects).tolist()) - partition.known
+            seen = set(np.unique(piece.chunk.subjects).tolist()) | self._foreseen(step, number)
+            seen -= partition.known
             names = {as_key(subject): self.setup.names[subject] for subject in sorted(seen)}
             if packer is not None:
                 packed = packer.records(number, cursor.watermark_ms, names)
@@ -273,6 +274,14 @@ class Engine:
             )
             low = high
         return commits
+
+    def _foreseen(self, step: Step, part: int) -> set[int]:
+        """Subjects of intents detected in a part; their names may be the model's alone, and are needed at their end."""
+        detected = {c.subject for c, _ in step.detected.changes if c.part == part and c.status == "detected"}
+        foreseen = {subject for subject in detected if subject not in self.setup.names and subject in self.model.names}
+        for subject in foreseen:
+            self.setup.names.learn(subject, self.model.names[subject])
+        return {subject for subject in detected if subject in self.setup.names}
 
     async def commit(self, piece: Piece, commit: Commit) -> None:
         """Commit one piece; raises LostPartition if the store does not take it."""

@@ -107,14 +107,16 @@ def statuses(job: KafkaRun) -> Counter[tuple[str, str]]:
     return Counter((value["customer_id"], value["status"]) for value in values)
 
 
+def text(value: str | bytes | None) -> str:
+    """A header's value."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
 def letters(job: KafkaRun) -> list[dict[str, Any]]:
     """The dead letters: headers, and the body under `value`."""
     found = []
     for message in job.messages(job.settings.dead_letter, 1)[0]:
-        headers = {
-            str(name): str(value, "utf-8") if isinstance(value, bytes) else str(value)
-            for name, value in list(message.headers() or [])
-        }
+        headers = {str(name): text(value) for name, value in list(message.headers() or [])}
         found.append({**headers, "value": message.value() or b"", "key": message.key()})
     return found
 

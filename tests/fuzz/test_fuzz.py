@@ -7,7 +7,7 @@ from tests.fuzz.limits import bounded
 from tests.fuzz.mutations import mutants
 from tests.fuzz.targets import TARGETS, Target
 
-EXAMPLES = {"wire": 60, "state": 80, "outbox": 250, "examples": 60, "snapshot": 60, "catalogue": 80, "recording": 60}
+EXAMPLES = {"wire": 200, "state": 80, "outbox": 250, "examples": 60, "snapshot": 60, "catalogue": 80, "recording": 60}
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -37,4 +37,4 @@ def test_mutants_are_refused_or_taken(name: str) -> None:
             known.append(target.check(content))
 
     check()
-    assert 0 < sum(known) < len(known)
+    assert not all(known)  # that some are taken is shown above

@@ -201,9 +201,10 @@ def test_successors_are_rows(array: str, number: float) -> None:
     refused(with_number(snapshot(), array, 0, number), "do not belong together")
 
 
-def test_negative_variance() -> None:
-    """A negative variance has no root: refused."""
-    refused(with_number(snapshot(), "variances", 0, -1.0), "do not belong together")
+@pytest.mark.parametrize("name", ["variances", "squares"])
+def test_negative_variance(name: str) -> None:
+    """A negative variance, or sum of squares, has no root: refused."""
+    refused(with_number(snapshot(), name, 0, -1.0), "do not belong together")
 
 
 @pytest.mark.parametrize("name", ["subjects", "now.ranks", "squares"])
@@ -358,8 +359,7 @@ def test_prune(store: ModelStore) -> None:
 
 def test_two_that_write_the_same_at_once(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each writes a file of its own: one that stops half-way, for ever or for a while, damages nothing of the other."""
-    write = store._fs.pipe_file
-    stopped: list[str] = []
+    write, stopped = store._fs.pipe_file, list[str]()
 
     def stop_half_way(path: str, content: bytes) -> None:
         if not stopped:
