@@ -104,7 +104,7 @@ class FaultRun(KafkaRun):
         def acknowledged() -> bool:
             with self.admin() as admin:
                 found = admin.list_group_offsets({self.settings.group: None}).get(self.settings.group, {})
-            return sum(entry.offset for entry in found.values()) >= self._sent.sum()
+            return bool(sum(entry.offset for entry in found.values()) >= self._sent.sum())
 
         wait_for(acknowledged, "everything acknowledged", timeout_s)
 
