@@ -29,8 +29,8 @@ class PartitionCount:
         if beside not in (0, count):
             raise PartitionsChanged(
                 f"{self.intents} has {beside} partitions and {topic} {count}: it must have as many, because intents go "
-                f"where events came from. If {topic} was changed, change it back; else make {self.intents} with "
-                f"{count} (micro-intents topics create)"
+                f"where events came from. If {topic} was changed, undo that; else make {self.intents} with {count} "
+                "(micro-intents topics create)"
             )
 
     def compare(self, topic: str, before: int, count: int) -> None:

@@ -88,7 +88,9 @@ class InProcessRun:
     async def _run(self, batch: RecordingBatch, model: Model, settings: Settings, size: int) -> None:
         catalogue = settings.load_catalogue()
         setup = Setup(CORE, catalogue, catalogue.names, rules=settings.rules, namespace=settings.namespace)
-        self.replay = InProcess(setup, model, topic=settings.clickstream, partitions=PARTITIONS)
+        self.replay = InProcess(
+            setup, model, topic=settings.clickstream, partitions=PARTITIONS, lateness_ms=settings.lateness_s * 1000
+        )
         for first in range(0, len(batch.keys), size):
             async for output in self.replay.run(cut(batch, first, first + size)):
                 for intent, value in output.intents:

@@ -48,7 +48,7 @@ def test_quiet_partitions_expire_the_same_after_a_crash(job: FaultRun, batch: Re
         return {number: without_repeats(it) for number, it in job.published(job.settings.intents).items()}
 
     with job.worker() as worker:
-        wait_for(lambda: said() == dict(alone.intents), "an end for every intent", 15)
+        wait_for(lambda: said() == dict(alone.intents), "an end for every intent", 40)
         ended = [orjson.loads(value) for values in said().values() for value in values if b'"expired"' in value]
         wish = {name: ended[-1][name] for name in ("customer_id", "detected_at", "intent")}
         late = {"event_id": "late", "kind": "cart_add", "time": wish["detected_at"] + 1, "category": wish["intent"]}
