@@ -286,8 +286,12 @@ def test_tombstone_ends() -> None:
         events = [forget, Event("ben", "view", START + 7 * DAY + LATENESS_MS + more, 2), again]
         for size in (1, 2, 3):
             partition = Partition(["anna", "ben"])
-            told = [bool(worked.wave.applied[place]) for worked in partition.run(events, size)
-                    for place, number in enumerate(worked.numbers()) if number == 2]
+            told = [
+                bool(worked.wave.applied[place])
+                for worked in partition.run(events, size)
+                for place, number in enumerate(worked.numbers())
+                if number == 2
+            ]
             assert told == [word == "applied"]
             assert len(partition.tombstones.times) == 1 - more
 

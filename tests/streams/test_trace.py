@@ -449,7 +449,9 @@ def test_a_declared_journey_is_waited_for_but_not_for_ever(
     customer = next(str(n) for n in range(100) if PARTITIONERS["murmur2"](str(n).encode(), 8) == 0)
     path = recording(tmp_path, *(view(f"e{n}", n, customer_id=customer) for n in range(40)))
     search = Search(open_recording(path), "murmur2", Wanted(customer_id="c"), 2, look_on=5)
-    partition = Partition(PartitionKey("default", "clickstream", 0), Cursor("t", 0, 0, 0), set(), [], Tombstones(b"key"))
+    partition = Partition(
+        PartitionKey("default", "clickstream", 0), Cursor("t", 0, 0, 0), set(), [], Tombstones(b"key")
+    )
 
     def look(start: int, end: int, found: Intent) -> None:
         piece = Piece(partition, Chunk.empty("clickstream", 0, start, end), [])
