@@ -69,8 +69,8 @@ async def _forget(
         events, intents, cursor = await held(store, key, customer)
         if time_ms is None and 0 <= cursor.watermark_ms < now_ms - _STATES_MS:
             raise Failure(
-                f"{key.topic}/{key.partition} is at {_day(cursor.watermark_ms)}: an event of now would move its time on, "
-                f"and end every state in it. Say the forget's time: --time {cursor.watermark_ms + 1_000 * settings.lateness_s}"
+                f"{key.topic}/{key.partition} is at {_day(cursor.watermark_ms)}: an event of now would move its time "
+                f"on, and end every state in it; --time {cursor.watermark_ms + 1_000 * settings.lateness_s} would not"
             )
         asked = ask(broker, settings, customer, now_ms if time_ms is None else time_ms, f"forget-{uuid4()}")
         with progress("waiting for a worker", "records ahead") as told:
@@ -90,6 +90,8 @@ def _place(broker: "Broker", settings: "Settings", customer: str) -> "PartitionK
     from streams.partitioner import PARTITIONERS
     from streams.topics import found_topics
 
+    if not broker.creates_topics:
+        raise Failure(f"{settings.broker} is the embedded broker, whose topics cannot be looked at: use Apache Kafka")
     with broker.admin() as admin:
         found = found_topics(admin, [settings.clickstream])
     if settings.clickstream not in found:
