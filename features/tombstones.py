@@ -48,7 +48,7 @@ class Tombstones:
         return np.fromiter(found, dtype=np.int64, count=len(customers))
 
     def changes(self, customers: Sequence[str], tombstones: I64, watermark_ms: int) -> dict[bytes, int | None]:
-        """What a commit at `watermark_ms` has to change: new `tombstones` (n,) of `customers`, and old ends."""
+        """What a commit at `watermark_ms` changes: new `tombstones` (n,) of `customers`, and the ends of old ones."""
         changed: dict[bytes, int | None] = {}
         if watermark_ms > self.oldest_ms + REBUILD_MS:
             changed = {hashed: None for hashed, time in self.times.items() if watermark_ms > time + REBUILD_MS}

@@ -17,6 +17,7 @@ COMMANDS: Final = (
     "worker",
     "train",
     "tail",
+    "forget",
     "doctor",
     "schemas",
 )

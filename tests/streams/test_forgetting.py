@@ -3,7 +3,7 @@
 import asyncio
 import copy
 import random
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import orjson
 import pytest
@@ -80,7 +80,7 @@ def test_killed_between_commit_and_publish() -> None:
     def die(record: object) -> Exception:
         return TypeError("killed")
 
-    app.refuse = die  # every record
+    app.refuse = die
     app.sought = 3
     with pytest.raises(Exception, match="killed"):
         asyncio.run(made.work(app.chunk(3, 4)))
@@ -167,7 +167,8 @@ def test_nothing_is_resurrected(size: int) -> None:
     """Duplicates near and far, and late events, change nothing; what happens after the forget begins a new life."""
     records = resurrecting()
     drive = asyncio.run(Drive(steered(), steered_model(), [records]).run(in_chunks([records], size)))
-    ((_, _, states, _, _, _),) = cast(list[Any], asyncio.run(drive.held()))
+    held: list[Any] = asyncio.run(drive.held())
+    ((_, _, states, _, _, _),) = held
     (entry,) = plain(decode(["anna"], [states["anna"]]))
     assert entry.time == T + 7 * DAY
     said = [(intent.status, intent.intent, (intent.updated_at - T) // MINUTE) for intent in drive.intents[0]]
@@ -195,8 +196,9 @@ def test_a_lost_store_forgets_nobody_forgotten(seed: int) -> None:
 
 
 def check_forgotten(drive: Drive, records: list[Pair]) -> None:
-    """Assert, event by event and without the judge, that no state and no deadline holds what was forgotten."""
-    ((position, watermark, states, due, _, buried),) = cast(list[Any], asyncio.run(drive.held()))
+    """Assert, event by event and without the judge, that no state and no deadline holds the forgotten."""
+    held: list[Any] = asyncio.run(drive.held())
+    ((position, watermark, states, due, _, buried),) = held
     assert position == len(records)
     last: dict[str, int] = {}
     for _, value in records:
