@@ -52,9 +52,10 @@ class Verdict:
     @property
     def good(self) -> bool:
         """Whether nothing is wrong."""
-        wrong = (self.lost, self.counted_twice, self.states_wrong, self.letters_missing, self.letters_wrong, self.lag)
-        wrong += (self.intents_missing, self.intents_wrong, self.intents_repeated)
-        return not any((*wrong, self.learned_twice, self.not_learned))
+        features = (self.lost, self.counted_twice, self.states_wrong)
+        intents = (self.intents_missing, self.intents_wrong, self.intents_repeated)
+        rest = (self.letters_missing, self.letters_wrong, self.learned_twice, self.not_learned, self.lag)
+        return not any((*features, *intents, *rest))
 
     def say(self, word: str) -> None:
         """Put a difference into words, if there are not too many."""
