@@ -52,9 +52,10 @@ class Verdict:
     @property
     def good(self) -> bool:
         """Whether nothing is wrong."""
-        events = (self.lost, self.counted_twice, self.states_wrong, self.letters_missing, self.letters_wrong, self.lag)
+        features = (self.lost, self.counted_twice, self.states_wrong)
         intents = (self.intents_missing, self.intents_wrong, self.intents_repeated)
-        return not any((*events, *intents, self.learned_twice, self.not_learned))
+        rest = (self.letters_missing, self.letters_wrong, self.learned_twice, self.not_learned, self.lag)
+        return not any((*features, *intents, *rest))
 
     def say(self, word: str) -> None:
         """Put a difference into words, if there are not too many."""
