@@ -147,7 +147,7 @@ def test_killed_between_commit_and_publish_of_a_forget(job: KafkaRun) -> None:
     with job.process() as worker:
         job.finish(worker)
     job.send(views(ANNA, 3, kind="forget"))
-    with job.process(die_at=1) as doomed:
+    with job.process(die_at="before_publish:1") as doomed:
         doomed.wait(60)
         assert doomed.returncode == -signal.SIGKILL
     assert ANNA.encode() in everything(job.settings.redis_url)  # the outbox
