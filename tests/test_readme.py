@@ -201,3 +201,16 @@ def test_named_files_modules_and_tests_exist() -> None:
 def test_nothing_is_left_to_fill_in() -> None:
     """No placeholder for a number, and no word of what is still to do."""
     assert re.findall(r"@[A-Z]+@|TODO|FIXME|XXX|\bTBD\b", README) == []
+
+
+def test_guarantees_name_tests_that_there_are() -> None:
+    """Each row of the table of guarantees names a test or a file of tests that is there, or a command of the Makefile."""
+    table = README.split("## Guarantees")[1].split("## Settings")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| ") and not line.startswith(("| **", "| what"))]
+    written = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    for row in rows:
+        names = re.findall(r"`([^`]+)`", row.rsplit("|", 2)[1])
+        assert names, row
+        for name in names:
+            there = name.startswith("make ") or (ROOT / name).exists() if "/" in name or " " in name else False
+            assert there or f"def {name}(" in written, name

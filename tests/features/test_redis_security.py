@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from features.redis_search import everything
 from features.redis_store import RedisStore
 from features.store import NotAllowed, PartitionKey, StoreUnavailable, Verdict
 from tests.certificates import Authority
@@ -60,6 +61,26 @@ def test_a_worker_sees_how_redis_is_set_up(store: Driven) -> None:
     assert isinstance(kept, RedisStore)
     (found,) = store.run(kept.check())
     assert found.maxmemory_policy == "noeviction"
+
+
+def test_an_eraser_searches_everything(store: Driven, secured: Secured) -> None:
+    """The user who runs `forget` sees every key of ours and what it holds, of others' keys the names; no more."""
+    store.claim()
+    store.done(first(states={"anna": b"1"}, deadlines={"anna": 7}, names={SHOES: "shoes"}, forgotten={SHIRTS: 9}))
+    secured.admin.set("other:anna", "secret")
+    found = {held.key: held.parts for held in everything(secured.url("eraser"))}
+    prefix = KEY.prefix.encode()
+    assert found[prefix + b"s:anna"] == [b"1"] and found[prefix + b"deadlines"] == [b"anna"]
+    assert SHIRTS in found[prefix + b"forgotten"] and b"shoes" in found[prefix + b"names"]
+    assert found[b"other:anna"] == []
+
+    async def write() -> None:
+        kept = RedisStore.from_url(secured.url("eraser"))
+        with pytest.raises(NotAllowed):
+            await kept.claim(KEY, "mine")
+        await kept.close()
+
+    asyncio.run(write())
 
 
 def test_a_reader_reads(store: Driven, secured: Secured) -> None:

@@ -34,6 +34,7 @@ from tests.services import Service, start_redis
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "security.md").read_text()
+REDIS_DOCUMENT = (ROOT / "docs" / "security-redis.md").read_text()
 CLI = [sys.executable, "-c", "from streams.cli import main; main()"]
 REDIS_PASSWORD = "redis:geheim@6/?%"
 HASH_KEY = "hash-geheim-7"
@@ -42,9 +43,9 @@ SECRETS = [*USERS.values(), REDIS_PASSWORD, HASH_KEY, WRONG]
 LEARNED, RUN = 4_000, 1_500
 
 
-def between(mark: str) -> list[str]:
-    """Lines of the document between two marks."""
-    found = re.search(rf"<!-- {mark} -->\n(.*?)<!-- /{mark} -->", DOCUMENT, re.DOTALL)
+def between(mark: str, document: str = DOCUMENT) -> list[str]:
+    """Lines of a document between two marks."""
+    found = re.search(rf"<!-- {mark} -->\n(.*?)<!-- /{mark} -->", document, re.DOTALL)
     assert found, mark
     return found[1].splitlines()
 
@@ -75,9 +76,9 @@ def guarded_redis() -> Iterator[Service]:
     """A Redis with the document's users."""
     with start_redis(own=True) as service:
         with redis.Redis.from_url(service.url) as client:
-            for line in between("redis"):
-                if line.startswith("ACL "):
-                    client.execute_command(*line.replace("PASSWORD", REDIS_PASSWORD).split())
+            for line in between("acl", REDIS_DOCUMENT):
+                if line.startswith("user "):
+                    client.execute_command("ACL", "SETUSER", *line.replace("PASSWORD", REDIS_PASSWORD).split()[1:])
         yield service
 
 
@@ -252,7 +253,7 @@ def test_the_whole_job_with_the_rights_of_the_document(site: Site, shop: tuple[b
         found = recommended(site.kafka.sasl_ssl("recommender"), sum(map(len, wanted.values())), working)
         wait_for(lambda: training.lives() and models.latest() is not None, "a snapshot")
         no_secret_in(Path(f"/proc/{working.process.pid}/cmdline").read_text())
-        code, told = site.run(operator, "doctor", "--json", redis_user="doctor", MODEL=str(frozen))
+        code, told = site.run(operator, "doctor", "--json", redis_user="reader", MODEL=str(frozen))
     assert found == wanted
     assert asyncio.run(read_again(site.kafka.sasl_ssl("worker"))) == wanted
     findings = {each["check"]: each for each in orjson.loads(told)["findings"]}
@@ -321,15 +322,15 @@ def test_a_worker_that_is_refused_says_why(site: Site, command: str) -> None:
 def test_a_wrong_redis_password_is_said_without_it(site: Site) -> None:
     """The doctor says that Redis refuses the user; neither password nor hash key is in what it prints."""
     operator = site.kafka.sasl_ssl("operator")
-    code, said = site.run(operator, "doctor", REDIS_URL=site.redis_url("doctor", WRONG))
+    code, said = site.run(operator, "doctor", REDIS_URL=site.redis_url("reader", WRONG))
     assert code == 1 and "it refuses this user: correct the user, the password or the user's rights" in said
-    code, said = site.run(site.kafka.sasl_ssl("operator", password=WRONG), "doctor", "--json", redis_user="doctor")
+    code, said = site.run(site.kafka.sasl_ssl("operator", password=WRONG), "doctor", "--json", redis_user="reader")
     assert code == 1 and "does not let the user 'operator' in" in said
 
 
 def test_the_doctor_with_too_few_rights(site: Site) -> None:
     """A topic that may not be looked at is not said to be missing."""
-    code, said = site.run(site.kafka.sasl_ssl("trainer"), "doctor", redis_user="doctor")
+    code, said = site.run(site.kafka.sasl_ssl("trainer"), "doctor", redis_user="reader")
     assert code == 1 and "does not allow this user to look at the topic clickstream" in said
     assert "is missing" not in said
 
