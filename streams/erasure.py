@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-import msgspec
 import orjson
 from kafka import KafkaProducer
 
@@ -17,7 +16,7 @@ from features.redis_search import Held
 from features.redis_store import RedisStore
 from features.state import decode
 from features.store import Cursor, PartitionKey
-from sinks.records import Record, unpack_outbox
+from sinks.records import Record, UnreadableOutbox, unpack_outbox
 from streams.broker import Broker, BrokerFailed
 from streams.partitioner import PARTITIONERS
 from streams.settings import Settings
@@ -141,7 +140,7 @@ def _in_outbox(parts: Iterable[bytes], id_: bytes, word: re.Pattern[bytes]) -> b
     for part in parts:
         try:
             records = unpack_outbox(part)
-        except msgspec.DecodeError:
+        except UnreadableOutbox:
             return bool(word.search(part))
         if any(_names(record, id_, word) for record in records):
             return True

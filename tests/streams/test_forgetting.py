@@ -13,12 +13,14 @@ from features.state import decode, encode
 from features.store import PartitionKey, StoreUnavailable
 from features.tombstones import REBUILD_MS, Tombstones, customer_key
 from intents.detect import Setup
-from intents.subjects import subject_hash
+from intents.life import Rules
+from intents.subjects import Names, subject_hash
 from streams.wire import Decoder
 from tests.features.building import plain
 from tests.intents.naive_detect import NaiveDetect, lines_of
 from tests.intents.replaying import MINUTE, Drive, Pair, chunk_of, in_chunks, setup_of
 from tests.intents.steered import HORIZON, LATENESS, STEERED, Shop, T, steered_model
+from tests.intents.test_adoption import intent, published
 from tests.intents.test_detect import same_intents
 from tests.streams.working import KEY, Clock, StandIn, TroubledStore, clean, run, worker
 
@@ -318,3 +320,10 @@ def test_intents_that_were_forgotten_are_not_taken_over() -> None:
     asyncio.run(made.tick())
     assert store.at().position == len(shop.records)
     assert "anna" not in store.states() and b"'anna'" not in bytes_of(store)
+
+
+def test_a_cool_down_without_a_log_is_not_taken_over() -> None:
+    """Who has no event in the log any more, forgotten before it begins, gets no state from an expired intent."""
+    states = decode(["anna"], [None])
+    published(intent(), intent("expired", 1)).install(states, Rules(), Names())
+    assert encode(states, STEERED.hash) == [None]
