@@ -82,11 +82,15 @@ _FATAL: Final = (
 
 @dataclass(slots=True)
 class Held:
-    """A claimed partition, the assignment it was claimed under, and since when (monotonic s) nothing came."""
+    """A claimed partition, the assignment it was claimed under, and since when (monotonic s) nothing came.
+
+    `sought`: a rebuild of it was begun without waiting for a record.
+    """
 
     partition: Partition
     generation: int
     quiet_since: float
+    sought: bool = False
 
 
 @dataclass(slots=True)
@@ -287,12 +291,24 @@ class Worker:
                     continue
                 try:
                     held = await self._claimed(topic, partition, generation)
+                    await self._look(held)
                     held.quiet_since = max(held.quiet_since, self.app.heard_since(*tp))  # an absent Kafka is not quiet
                     if self.idle_s > 0 and time.monotonic() - held.quiet_since >= self.idle_s:
                         await self._advance(held)
                 except _LOST as lost:
                     await self._lost(tp, generation, lost)
         stand_nowhere()
+
+    async def _look(self, held: Held) -> None:
+        """Notice that Redis has lost a quiet partition, and let one that is rebuilt come again without a new record."""
+        partition = held.partition
+        found = await lasting(lambda: self.engine.store.cursor(partition.key))
+        if found != partition.cursor:
+            raise NotOwner(f"the store is at {found}, not {partition.cursor}")
+        if partition.rebuilding and not held.sought:
+            await self.app.rewind(partition.key.topic, partition.key.partition, found.position)
+            held.sought = True
+            held.generation = self.app.generation(partition.key.topic, partition.key.partition) or held.generation
 
     async def _advance(self, held: Held) -> None:
         """Move the watermark of a partition by its idle time, if Kafka confirms that it was read to its end."""

@@ -204,7 +204,7 @@ def test_nothing_is_left_to_fill_in() -> None:
 
 
 def test_guarantees_name_tests_that_there_are() -> None:
-    """Each row of the table of guarantees names a test or a file of tests that is there, or a command of the Makefile."""
+    """Each row of the table of guarantees names a test or a file of tests that is there, or a make command."""
     table = README.split("## Guarantees")[1].split("## Settings")[0]
     rows = [line for line in table.splitlines() if line.startswith("| ") and not line.startswith(("| **", "| what"))]
     written = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))

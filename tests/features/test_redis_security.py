@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from features.redis_search import everything
+from features import redis_search
 from features.redis_store import RedisStore
 from features.store import NotAllowed, PartitionKey, StoreUnavailable, Verdict
 from tests.certificates import Authority
@@ -68,7 +68,7 @@ def test_an_eraser_searches_everything(store: Driven, secured: Secured) -> None:
     store.claim()
     store.done(first(states={"anna": b"1"}, deadlines={"anna": 7}, names={SHOES: "shoes"}, forgotten={SHIRTS: 9}))
     secured.admin.set("other:anna", "secret")
-    found = {held.key: held.parts for held in everything(secured.url("eraser"))}
+    found = {held.key: held.parts for held in redis_search.everything(secured.url("eraser"))}
     prefix = KEY.prefix.encode()
     assert found[prefix + b"s:anna"] == [b"1"] and found[prefix + b"deadlines"] == [b"anna"]
     assert SHIRTS in found[prefix + b"forgotten"] and b"shoes" in found[prefix + b"names"]

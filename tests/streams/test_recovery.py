@@ -296,6 +296,25 @@ def test_idle_time_stays_passed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert job.store.at().watermark_ms > T + 30 * MINUTE
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_quiet_partition_is_rebuilt_too(*, restarted: bool) -> None:
+    """Redis is emptied when nothing comes any more: the worker notices by itself, and works the log again."""
+    records = busy_shop(5)
+    job = Job(records)
+    job.until(len(records))
+    job.lose(0)
+    job.app.acknowledged = len(records)
+    if restarted:
+        job.restart(acknowledged=len(records))
+    for _ in range(2):
+        asyncio.run(job.worker.tick())
+    job.until(len(records))
+    assert job.store.at().position == len(records)
+    said, states = clean(records)
+    assert sorted(job.app.said()) == sorted(said)
+    assert job.logs() == logs_of(states)
+
+
 def test_a_topic_made_anew() -> None:
     """Intents that speak of records which the log does not have stop the worker: a person must decide."""
     records = busy_shop(1)
