@@ -140,6 +140,10 @@ class ChunkApp(faust.App):
         """Make `offset` the start of the partition's next chunk and drop what is queued of it; called by the agent."""
         await cast(ChunkConsumer, self.consumer).rewind(TP(topic, partition), offset)
 
+    def acknowledge(self, topic: str, partition: int, generation: int, offset: int) -> None:
+        """Have `offset` committed soon if the partition was sought there: all before it is worked and published."""
+        cast(ChunkConsumer, self.consumer).acknowledge(TP(topic, partition), generation, offset)
+
     async def read_to_end(self, topic: str, partition: int, position: int) -> bool:
         """Whether a partition was read up to `position` and Kafka says now that there is no more.
 

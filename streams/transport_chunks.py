@@ -330,6 +330,12 @@ class ChunkConsumer(driver.Consumer):
         async with self._seeking:
             await self._seek_to(await self._thread.call_thread(self._thread.resolve, frozenset({tp}), {tp: offset}))
 
+    def acknowledge(self, tp: TP, generation: int, offset: int) -> None:
+        """Let `offset`, where the partition was sought, be committed though no chunk of this worker's ended there."""
+        if self._generations.get(tp) == generation and self._finished.get(tp) == offset:
+            self._acked[tp].clear()  # Faust commits only what is in there
+            self._committed_offset[tp] = None
+
     def give_up(self, tp: TP, generation: int) -> None:
         """Let no chunk of a partition be current, and so handed out or finished, until it is sought again."""
         if self._generations.get(tp) == generation:

@@ -123,6 +123,7 @@ class Worker:
                 _log.info("%s/%d continues at %d, not %d", chunk.topic, chunk.partition, position, chunk.start)
                 await self.app.rewind(chunk.topic, chunk.partition, position)
                 held.generation = self.app.generation(chunk.topic, chunk.partition) or held.generation
+                self._acknowledge(held)
                 return
             records = Records(
                 chunk.topic,
@@ -164,8 +165,15 @@ class Worker:
             await lasting(lambda: self.recovery.settle(found))
             await lasting(lambda: self.recovery.take_over(found))
             held = self.held[partition] = Held(found, generation, time.monotonic())
+            self._acknowledge(held)
             _log.info("claimed %s/%d, next is %d", topic, partition, found.cursor.position)
         return held
+
+    def _acknowledge(self, held: Held) -> None:
+        """Have committed what its last owner published and did not acknowledge: no further record may come."""
+        key, cursor = held.partition.key, held.partition.cursor
+        if cursor.adopt_until < 0:
+            self.app.acknowledge(key.topic, key.partition, held.generation, cursor.position)
 
     def _key(self, topic: str, partition: int) -> PartitionKey:
         return PartitionKey(self.engine.setup.namespace, topic, partition)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 
 from features.core_bundle import CORE
 from features.state import decode as decode_states
@@ -20,7 +21,17 @@ from streams.shop import DEMO_CATALOGUE
 from streams.simulate import simulate
 from tests.conftest import TopicFactory
 from tests.features.building import plain
-from tests.job import InProcessRun, KafkaRun, cut, disturbed, first_records, learned, naive_logs, without_repeats
+from tests.job import (
+    PARTITIONS,
+    InProcessRun,
+    KafkaRun,
+    cut,
+    disturbed,
+    first_records,
+    learned,
+    naive_logs,
+    without_repeats,
+)
 from tests.services import Service
 
 LEARNED = 20_000
@@ -103,6 +114,24 @@ def test_workers_killed_and_added_count_every_event_once(job: KafkaRun, taobao: 
     ids = {orjson.loads(value)["event_id"] for value in batch.values}
     refused = job.count(job.settings.dead_letter, 1)  # too late to tell from a duplicate
     assert sum(entry.count for log in logs.values() for entry in log.entries) == len(ids) - refused
+
+
+def test_what_a_dead_worker_published_is_acknowledged_by_the_next(
+    job: KafkaRun, taobao: tuple[bytes, RecordingBatch]
+) -> None:
+    """The group's lag goes to 0 though no record comes any more to the partition that was not acknowledged."""
+    snapshot, batch = taobao
+    Path(job.settings.model).write_bytes(snapshot)
+    job.send(cut(batch, 0, 2_000))
+    with job.process(die_at="before_acknowledgement:1") as doomed:
+        doomed.wait(60)
+    places = [TopicPartition(job.settings.clickstream, number) for number in range(PARTITIONS)]
+    consumer = Consumer({"bootstrap.servers": job.settings.broker, "group.id": job.settings.group, "log_level": 0})
+    ends = [consumer.get_watermark_offsets(place, timeout=20)[1] for place in places]
+    with job.process() as second:
+        job.finish(second)
+        wait_for(lambda: [at.offset for at in consumer.committed(places, timeout=20)] == ends, "no lag", 30)
+    consumer.close()
 
 
 def event(number: int, customer: str, **fields: object) -> bytes:

@@ -58,8 +58,9 @@ KINDS: Final = {
 """Every kind of fault."""
 
 POINT_KIND: Final = Kind(0, 0, 20, about="a worker dies at a fault point")
-CALM_S: Final = 5.0
-"""How long a partition may stand though nothing is the matter."""
+CALM_S: Final = 15.0
+"""How long a partition may stand though nothing is the matter: a record that detect cannot work, in a full chunk, is
+looked for in some thirty tries, and meanwhile all partitions of that worker wait."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
