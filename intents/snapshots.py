@@ -14,6 +14,7 @@ import numpy as np
 
 from features.bundle import Bundle
 from intents.counts import KeyedRows
+from intents.examples import LARGEST
 from intents.model import Model, Weights
 from intents.tables import MODEL_FEATURES, RANKS, SUCCESSORS, Tables
 from intents.training import Checkpoint, Reading
@@ -21,7 +22,8 @@ from intents.training import Checkpoint, Reading
 MAGIC: Final = b"MISNAP01"
 _DTYPES: Final = {"<f8": np.dtype("<f8"), "<u8": np.dtype("<u8")}
 _WEIGHTS: Final = ("counts", "means", "variances", "weights", "squares")
-_ROOTED: Final = ("counts", "variances", "squares")  # a negative one has no root
+_SQUARES: Final = ("variances", "squares")
+_SIGNED: Final = ("intercept", "means", "weights", "now.successors", "base.successors")
 _TABLES: Final = ("totals", "moves", "successors", "successor_counts", "ranks")
 
 
@@ -95,25 +97,36 @@ def decode(content: bytes, bundle: Bundle) -> Checkpoint:
         size = int.from_bytes(content[8:16], "little")
         header = _header.decode(content[16 : 16 + size])
         arrays = _arrays(content, 16 + size, header.arrays)
+        _check_numbers(arrays, header)
         _check_tables(arrays, header)
         return _checkpoint(header, arrays, bundle, f"{header.reading.next}-{content_hash(content)}")
     except (msgspec.DecodeError, ValueError, KeyError) as error:
         raise UnusableSnapshot(f"a damaged snapshot: {error}") from error
 
 
-def _check_tables(arrays: dict[str, Any], header: _Header) -> None:
-    """Raise UnusableSnapshot for numbers that are not finite.
+def _check_numbers(arrays: dict[str, Any], header: _Header) -> None:
+    """Raise UnusableSnapshot for a number that is not finite, or with which a trainer could not go on.
 
-    And for tables whose shapes or rows do not belong together.
+    Below zero only some can be, and from one too large counting and learning would end in what is not finite.
     """
-    numbers = [header.intercept, *header.sums]
+    counted = (*header.sums, header.steps, header.positives, header.negatives)
+    numbers = {"intercept": np.array(header.intercept), "counted": np.array(counted, dtype=np.float64), **arrays}
+    if not all(np.isfinite(array).all() for array in numbers.values()):
+        raise UnusableSnapshot("a snapshot has a number that is not finite")
+    for name, array in numbers.items():
+        most = LARGEST**3 if name in _SQUARES else LARGEST
+        least = -most if name in _SIGNED else 0.0
+        if array.dtype.kind == "f" and not ((least <= array) & (array <= most)).all():
+            raise UnusableSnapshot("a snapshot has a count below zero, or a number too large to go on with")
+
+
+def _check_tables(arrays: dict[str, Any], header: _Header) -> None:
+    """Raise UnusableSnapshot for tables whose shapes or rows do not belong together."""
     if any(len(subject) != 8 for subject in header.names):
         raise UnusableSnapshot("a damaged snapshot: a subject is not 8 bytes")
-    if not np.isfinite(numbers).all() or not all(np.isfinite(array).all() for array in arrays.values()):
-        raise UnusableSnapshot("a snapshot has a number that is not finite")
     features, whole = len(header.features), len(header.sums) == 4
-    whole &= all(arrays[name].shape == (features,) and (arrays[name] >= 0).all() for name in _ROOTED)
-    whole &= all(arrays[name].shape == (features,) for name in ("means", "weights"))
+    whole &= all(arrays[name].shape == (features,) for name in _WEIGHTS)
+    whole &= 0 <= header.base_reading.next <= header.reading.next <= LARGEST
     for prefix in ("now.", "base."):
         keys = [arrays[prefix + name] for name in ("subjects", "transitions")]
         whole &= all(array.ndim == 1 and len(np.unique(array)) == len(array) for array in keys)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from features.bundle import Bundle
 from features.core_bundle import CORE
+from intents.examples import LARGEST
 from intents.model import Model
 from intents.snapshots import MAGIC, UnusableSnapshot, decode, encode
 from intents.tables import Tables
@@ -200,10 +201,64 @@ def test_successors_are_rows(array: str, number: float) -> None:
     refused(with_number(snapshot(), array, 0, number), "do not belong together")
 
 
-@pytest.mark.parametrize("name", ["variances", "squares"])
-def test_negative_variance(name: str) -> None:
-    """A negative variance, or sum of squares, has no root: refused."""
-    refused(with_number(snapshot(), name, 0, -1.0), "do not belong together")
+FOUND: Final = -1.2950e308
+"""A fuzzed count of the base tables: finite, but the views counted onto it had no logarithm, and the trainer ended."""
+
+
+@pytest.mark.parametrize(
+    ("array", "number"),
+    [
+        ("base.totals", FOUND),
+        ("now.totals", -1.0),
+        ("base.moves", 1e300),
+        ("now.successor_counts", -1.0),
+        ("base.ranks", -1.0),
+        ("counts", 1e16),
+        ("counts", -1.0),
+        ("means", -1e200),
+        ("weights", 1e16),
+        ("variances", -1.0),
+        ("variances", 1e46),
+        ("squares", -1.0),
+        ("squares", 1e46),
+    ],
+)
+def test_numbers_that_cannot_be(array: str, number: float) -> None:
+    """A count or a sum of squares below zero, or a number so large that learning would overflow: refused."""
+    refused(with_number(snapshot(), array, 0, number), "below zero, or a number too large")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("intercept", -1e16),
+        ("sums", [1.0, 1.0, -1.0, 1.0]),
+        ("sums", [1e16, 1.0, 1.0, 1.0]),
+        ("steps", -1),
+        ("positives", 2**63),
+        ("negatives", -1),
+    ],
+)
+def test_header_numbers_that_cannot_be(name: str, value: object) -> None:
+    """So are those of the header."""
+    refused(with_header(snapshot(), lambda h: h.__setitem__(name, value)), "below zero, or a number too large")
+
+
+@pytest.mark.parametrize(("reading", "offset"), [("reading", 2), ("base_reading", 51), ("base_reading", -1)])
+def test_readings_that_cannot_be(reading: str, offset: int) -> None:
+    """The tables' offset is not behind the model's, nor before the first: a trainer would skip records."""
+    refused(with_header(snapshot(), lambda h: h[reading].__setitem__(0, offset)), "do not belong together")
+
+
+@pytest.mark.parametrize("array", ["means", "variances", "weights", "squares", "counts", "now.totals", "base.moves"])
+def test_the_largest_that_can_be(array: str) -> None:
+    """From the largest numbers that are taken a trainer goes on, and leaves snapshots that are taken again."""
+    found = decode(with_number(snapshot(), array, 0, LARGEST), CORE)
+    trainer = taught(*lessons()[found.base_reading.next :], trainer=Trainer(CORE, HORIZON, found))
+    assert trainer.positives > found.model.positives
+    assert trainer.model().weights.finite()
+    if array != "counts" and "." not in array:  # else one more is too many
+        decode(encode(trainer.checkpoint()), CORE)
 
 
 @pytest.mark.parametrize("name", ["subjects", "now.ranks", "squares"])
