@@ -1,37 +1,29 @@
-"""Model snapshots: immutable, versioned files in any fsspec place, in a form that cannot execute code when read.
+"""Model snapshots: a checkpoint as bytes, immutable and versioned, in a form that cannot execute code when read.
 
-A file is a magic number, a msgpack header (what, which arrays, their types and shapes) and the arrays' bytes. Its
-name is the offset up to which the examples were read and a hash of its content: readers take the highest offset; of
-one offset with two hashes, which must not happen, the lowest hash wins and an alarm is raised.
+They are a magic number, a msgpack header (what, which arrays, their types and shapes) and the arrays' bytes; where they
+lie, and which of them counts, is `intents/model_store.py`.
 """
 
-import logging
 from collections.abc import Iterable
-from contextlib import suppress
-from dataclasses import dataclass
 from hashlib import blake2b
 from math import prod
-from secrets import token_hex
 from typing import Any, Final
 
-import fsspec
 import msgspec
 import numpy as np
 
 from features.bundle import Bundle
 from intents.counts import KeyedRows
+from intents.examples import LARGEST
 from intents.model import Model, Weights
 from intents.tables import MODEL_FEATURES, RANKS, SUCCESSORS, Tables
 from intents.training import Checkpoint, Reading
 
-_log = logging.getLogger(__name__)
-
 MAGIC: Final = b"MISNAP01"
-_SUFFIX: Final = ".snapshot"
-_PART: Final = ".part"
 _DTYPES: Final = {"<f8": np.dtype("<f8"), "<u8": np.dtype("<u8")}
 _WEIGHTS: Final = ("counts", "means", "variances", "weights", "squares")
-_ROOTED: Final = ("counts", "variances", "squares")  # a negative one has no root
+_SQUARES: Final = ("variances", "squares")
+_SIGNED: Final = ("intercept", "means", "weights", "now.successors", "base.successors")
 _TABLES: Final = ("totals", "moves", "successors", "successor_counts", "ranks")
 
 
@@ -105,25 +97,36 @@ def decode(content: bytes, bundle: Bundle) -> Checkpoint:
         size = int.from_bytes(content[8:16], "little")
         header = _header.decode(content[16 : 16 + size])
         arrays = _arrays(content, 16 + size, header.arrays)
+        _check_numbers(arrays, header)
         _check_tables(arrays, header)
-        return _checkpoint(header, arrays, bundle, f"{header.reading.next}-{_hash(content)}")
+        return _checkpoint(header, arrays, bundle, f"{header.reading.next}-{content_hash(content)}")
     except (msgspec.DecodeError, ValueError, KeyError) as error:
         raise UnusableSnapshot(f"a damaged snapshot: {error}") from error
 
 
-def _check_tables(arrays: dict[str, Any], header: _Header) -> None:
-    """Raise UnusableSnapshot for numbers that are not finite.
+def _check_numbers(arrays: dict[str, Any], header: _Header) -> None:
+    """Raise UnusableSnapshot for a number that is not finite, or with which a trainer could not go on.
 
-    And for tables whose shapes or rows do not belong together.
+    Below zero only some can be, and from one too large counting and learning would end in what is not finite.
     """
-    numbers = [header.intercept, *header.sums]
+    counted = (*header.sums, header.steps, header.positives, header.negatives)
+    numbers = {"intercept": np.array(header.intercept), "counted": np.array(counted, dtype=np.float64), **arrays}
+    if not all(np.isfinite(array).all() for array in numbers.values()):
+        raise UnusableSnapshot("a snapshot has a number that is not finite")
+    for name, array in numbers.items():
+        most = LARGEST**3 if name in _SQUARES else LARGEST
+        least = -most if name in _SIGNED else 0.0
+        if array.dtype.kind == "f" and not ((least <= array) & (array <= most)).all():
+            raise UnusableSnapshot("a snapshot has a count below zero, or a number too large to go on with")
+
+
+def _check_tables(arrays: dict[str, Any], header: _Header) -> None:
+    """Raise UnusableSnapshot for tables whose shapes or rows do not belong together."""
     if any(len(subject) != 8 for subject in header.names):
         raise UnusableSnapshot("a damaged snapshot: a subject is not 8 bytes")
-    if not np.isfinite(numbers).all() or not all(np.isfinite(array).all() for array in arrays.values()):
-        raise UnusableSnapshot("a snapshot has a number that is not finite")
     features, whole = len(header.features), len(header.sums) == 4
-    whole &= all(arrays[name].shape == (features,) and (arrays[name] >= 0).all() for name in _ROOTED)
-    whole &= all(arrays[name].shape == (features,) for name in ("means", "weights"))
+    whole &= all(arrays[name].shape == (features,) for name in _WEIGHTS)
+    whole &= 0 <= header.base_reading.next <= header.reading.next <= LARGEST
     for prefix in ("now.", "base."):
         keys = [arrays[prefix + name] for name in ("subjects", "transitions")]
         whole &= all(array.ndim == 1 and len(np.unique(array)) == len(array) for array in keys)
@@ -191,7 +194,8 @@ def _tables(prefix: str, arrays: dict[str, Any], views: float, outcomes: float) 
     )
 
 
-def _hash(content: bytes) -> str:
+def content_hash(content: bytes) -> str:
+    """Hash by which a snapshot is named."""
     return blake2b(content, digest_size=8).hexdigest()
 
 
@@ -213,97 +217,3 @@ def _pack_reading(reading: Reading) -> _Reading:
 def _unpack_reading(packed: _Reading) -> Reading:
     marks = {(topic, partition): (offset, index) for topic, partition, offset, index in packed.marks}
     return Reading(packed.next, marks, {(topic, partition): mark for topic, partition, mark in packed.watermarks})
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A snapshot's name in the store, and whether another content claims the same offset."""
-
-    name: str
-    disputed: bool
-
-
-class ModelStore:
-    """Snapshots of one variant under an fsspec URL (a folder, or an object store's prefix).
-
-    `refused` and `disputed` say how many snapshots the last look for the newest could not use, or found to contradict
-    another of their offset.
-    """
-
-    def __init__(self, url: str, variant: str = "main") -> None:
-        """`url` is what fsspec reads: a path, file://, s3:// and so on."""
-        self.url = url
-        self.refused = self.disputed = 0
-        self._fs, root = fsspec.core.url_to_fs(url)
-        self._folder = f"{root.rstrip('/')}/{variant}"
-
-    def save(self, content: bytes, next_offset: int) -> str:
-        """Write a snapshot unless it is there; returns its name."""
-        name = f"{next_offset:020d}-{_hash(content)}{_SUFFIX}"
-        path = f"{self._folder}/{name}"
-        if not self._fs.exists(path):
-            self._fs.makedirs(self._folder, exist_ok=True)
-            part = f"{path}.{token_hex(4)}{_PART}"  # two trainers must not write into one file
-            self._fs.pipe_file(part, content)
-            self._fs.mv(part, path)
-        return name
-
-    def latest(self) -> Found | None:
-        """The snapshot to use, None if there is none yet."""
-        names = self.names()
-        if not names:
-            return None
-        offset = names[-1].split("-")[0]
-        same = [name for name in names if name.split("-")[0] == offset]
-        return Found(same[0], len(same) > 1)
-
-    def names(self) -> list[str]:
-        """Names of all snapshots, oldest first."""
-        return [name for name in self._files() if name.endswith(_SUFFIX)]
-
-    def _files(self) -> list[str]:
-        self._fs.invalidate_cache()
-        if not self._fs.isdir(self._folder):
-            return []
-        return sorted(path.rsplit("/", 1)[-1] for path in self._fs.ls(self._folder, detail=False))
-
-    def load(self, name: str) -> bytes:
-        """A snapshot's bytes; raises UnusableSnapshot if they are not those that it is named by."""
-        content = bytes(self._fs.cat_file(f"{self._folder}/{name}"))
-        if _hash(content) not in name:
-            raise UnusableSnapshot("its content is not what its name says")
-        return content
-
-    def newest(self, bundle: Bundle, *, known: str = "") -> tuple[str, Checkpoint] | None:
-        """The newest usable snapshot; None if it is the one named `known`, or there is none.
-
-        Of one offset the lowest hash counts, with an alarm. What cannot be used is told and passed over.
-        """
-        by_offset: dict[str, list[str]] = {}
-        self.refused = self.disputed = 0
-        for name in self.names():
-            by_offset.setdefault(name.split("-")[0], []).append(name)
-        for offset, names in sorted(by_offset.items(), reverse=True):
-            if len(names) > 1:
-                self.disputed += len(names) - 1
-                _log.error(
-                    "%d snapshots claim offset %s: trainers disagree; the lowest hash counts", len(names), offset
-                )
-            for name in names:
-                if name == known:
-                    return None
-                try:
-                    return name, decode(self.load(name), bundle)
-                except (UnusableSnapshot, FileNotFoundError) as error:
-                    self.refused += isinstance(error, UnusableSnapshot)  # else pruned meanwhile
-                    _log.error("snapshot %s is passed over: %s", name, error)
-        return None
-
-    def prune(self, keep: int) -> None:
-        """Delete all but the newest `keep` snapshots, and what killed trainers left half written before those."""
-        kept = self.names()[-keep:]
-        for name in [
-            name for name in self._files() if name.endswith((_SUFFIX, _PART)) and name < min(kept, default="")
-        ]:
-            with suppress(FileNotFoundError):  # another trainer was quicker
-                self._fs.rm_file(f"{self._folder}/{name}")

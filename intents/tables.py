@@ -23,6 +23,7 @@ RANKS: Final = 16
 _PRIOR_VIEWS: Final = 25.0
 _PAIR_PRIOR: Final = 4.0
 _SMOOTHING: Final = 8.0
+_MOST_LOG: Final = 40.0  # of a pair's own log1p counts: nobody has more, and damaged examples must not overflow
 
 MODEL_FEATURES: Final = ("subject_conversion", "subject_views", "outcome_lift", "view_lift", "pair_conversion")
 """Names of the model-side columns, in order."""
@@ -162,7 +163,9 @@ class Tables:
             leaving = np.where(origin >= 0, self.totals[2 + column, origin], 0.0)
             count = np.where(moved, self.moves[column, move], 0.0)
             out[place] = np.log((count + _SMOOTHING * share) / (leaving + _SMOOTHING) / share)
-        own_views, own_outcomes = np.expm1(pair_views.astype(np.float64)), np.expm1(pair_outcomes.astype(np.float64))
+        own_views, own_outcomes = (
+            np.expm1(np.clip(own.astype(np.float64), 0.0, _MOST_LOG)) for own in (pair_views, pair_outcomes)
+        )
         out[4] = np.log((own_outcomes + _PAIR_PRIOR * prior) / (own_views + _PAIR_PRIOR) / base)
         return out
 

@@ -9,7 +9,8 @@ from features.redis_store import Checkup, RedisStore
 from features.store import PartitionKey, StoreUnavailable
 from intents.catalog import CatalogueError
 from intents.model import NEEDED_NEGATIVE, NEEDED_POSITIVE, Model
-from intents.snapshots import ModelStore, UnusableSnapshot, decode
+from intents.model_store import ModelStore
+from intents.snapshots import UnusableSnapshot, decode
 from streams.broker import BrokerFailed, BrokerRefused, find_broker
 from streams.checkup_kafka import check_kafka
 from streams.findings import Finding, note, problem, well

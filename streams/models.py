@@ -10,7 +10,8 @@ import fsspec
 
 from features.bundle import Bundle
 from intents.model import Model
-from intents.snapshots import ModelStore, decode
+from intents.model_store import ModelStore
+from intents.snapshots import decode
 from streams.observer import Observer
 
 _log = logging.getLogger(__name__)

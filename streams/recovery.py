@@ -25,6 +25,8 @@ TAIL: Final = 1_000
 
 The newest would do, but for a paused worker that publishes its last outbox again when it wakes, behind newer records.
 """
+_DIGITS: Final = 18
+"""More of them are no time that fits 64 bits."""
 
 
 def adopt_until(cursor: Cursor, start: int, acknowledged: int, published: Published) -> int:
@@ -106,12 +108,12 @@ class Recovery:
         published = Published(key.topic, key.partition)
         async for records in self.app.read_back(self.engine.topics.intents, key.partition, last=last):
             for value, headers in records:
-                published.take(value, _watermark(headers))
+                published.take(value, watermark_of(headers))
             self.observer.moved(key.topic, key.partition)
         return published
 
 
-def _watermark(headers: Sequence[tuple[str, bytes]]) -> int:
-    """The watermark that a record carries, -1 if it has none."""
-    text = dict(headers).get("watermark", b"")
-    return int(text) if text.isdigit() else -1
+def watermark_of(headers: Sequence[tuple[str, bytes | None]]) -> int:
+    """The watermark that a record of intents carries, -1 if it has none that a clock could show."""
+    text = dict(headers).get("watermark") or b""
+    return int(text) if text.isdigit() and len(text) <= _DIGITS else -1

@@ -9,7 +9,8 @@ from faust.types import TP, StreamT
 
 from features.core_bundle import CORE
 from intents.examples import UnreadableExamples
-from intents.snapshots import ModelStore, encode
+from intents.model_store import ModelStore
+from intents.snapshots import encode
 from intents.training import Trainer
 from streams.monitor import Monitor
 from streams.observer import Observer

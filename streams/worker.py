@@ -26,7 +26,7 @@ from features.state import UnreadableState
 from features.store import NotOwner, PartitionKey, StoreUnavailable
 from intents.detect import Setup
 from intents.model import Model
-from intents.snapshots import ModelStore
+from intents.model_store import ModelStore
 from intents.subjects import SubjectCollision
 from sinks.records import Record
 from streams.dead_letters import DeadLetters, TooManyDeadLetters

@@ -5,6 +5,7 @@ And a replay in process beside it.
 
 import asyncio
 import random
+import signal
 import subprocess
 import sys
 from collections import defaultdict
@@ -150,6 +151,7 @@ class KafkaRun:
             yield process
         finally:
             if process.poll() is None:
+                process.send_signal(signal.SIGCONT)  # it may be paused
                 process.terminate()
             try:
                 process.wait(20)
@@ -184,7 +186,11 @@ class KafkaRun:
 
     def has_logged(self, text: str, process: subprocess.Popen[bytes]) -> bool:
         """Whether a process has logged `text` so far."""
-        return text in (self.folder / f"process-{process.pid}.log").read_text()
+        return text in self.said(process)
+
+    def said(self, process: subprocess.Popen[bytes]) -> str:
+        """What a process has logged so far."""
+        return (self.folder / f"process-{process.pid}.log").read_text()
 
     def logs(self) -> str:
         """The ends of the processes' logs."""

@@ -12,7 +12,8 @@ from confluent_kafka import Consumer, TopicPartition
 
 from features.core_bundle import CORE
 from features.state import decode as decode_states
-from intents.snapshots import ModelStore, decode, encode
+from intents.model_store import ModelStore
+from intents.snapshots import decode, encode
 from intents.training import Trainer
 from streams.children import wait_for
 from streams.recordings import RecordingBatch

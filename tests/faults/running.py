@@ -112,10 +112,6 @@ class FaultRun(KafkaRun):
         """A process's log."""
         return self.folder / f"process-{process.pid}.log"
 
-    def said(self, process: subprocess.Popen[bytes]) -> str:
-        """What a process has logged so far."""
-        return self.log_of(process).read_text()
-
     def wait_for_words(self, process: subprocess.Popen[bytes], *words: str, timeout_s: float = 40.0) -> None:
         """Wait until a process has said all these words."""
         try:

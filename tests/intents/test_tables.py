@@ -222,3 +222,14 @@ def test_previous_subject_of_nothing_touched() -> None:
     assert previous_subject(subjects, np.array([64, 64]), nothing, nothing).tolist() == [0, 0]
     none = np.zeros(0, dtype=np.int64)
     assert len(previous_subject(subjects[:0], none, none, none)) == 0
+
+
+@pytest.mark.parametrize("own", [-1e15, -5.0, 0.0, 40.0, 800.0, 1e15])
+def test_columns_of_counts_that_nobody_has(own: float) -> None:
+    """Whatever a damaged record claims that a pair counted, its columns are numbers that can be learned from."""
+    tables, some = busy(), np.array([1, 2], dtype=np.uint64)
+    for counted in (tables, Tables()):
+        log = np.full(2, own, dtype=np.float32)
+        assert np.isfinite(counted.columns(some, some[::-1].copy(), log, log)).all()
+        assert np.isfinite(counted.columns(some, some[::-1].copy(), log, log * 0)).all()
+        assert np.isfinite(counted.columns(some, some[::-1].copy(), log * 0, log)).all()

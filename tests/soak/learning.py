@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from features.core_bundle import CORE
 from intents.examples import unpack
-from intents.snapshots import ModelStore, decode
+from intents.model_store import ModelStore
+from intents.snapshots import decode
 from streams.settings import Settings
 
 Source = tuple[str, int]

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from intents.snapshots import ModelStore
+from intents.model_store import ModelStore
 from streams.children import wait_for
 from streams.shop import DEMO_CATALOGUE
 from streams.simulate import simulate

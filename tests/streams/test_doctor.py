@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from kafka import KafkaConsumer
 
 from features.core_bundle import CORE
-from intents.snapshots import ModelStore, encode
+from intents.model_store import ModelStore
+from intents.snapshots import encode
 from intents.training import Checkpoint, Reading, Trainer
 from streams.cli import cli
 from streams.partitioner import crc32_partition_for, partition_for

@@ -11,7 +11,7 @@ import orjson
 import pytest
 from click.testing import CliRunner
 
-from intents.snapshots import ModelStore
+from intents.model_store import ModelStore
 from sinks.records import Record
 from streams.cli import cli
 from streams.dead_letters import DeadLetters

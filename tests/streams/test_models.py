@@ -8,7 +8,8 @@ import pytest
 
 from features.bundle import Bundle
 from features.core_bundle import CORE
-from intents.snapshots import ModelStore, UnusableSnapshot, decode, encode
+from intents.model_store import ModelStore
+from intents.snapshots import UnusableSnapshot, decode, encode
 from streams.models import ModelWatch, load_model
 from streams.train import resume
 from tests.intents.test_training import HORIZON, Ask, lesson, taught

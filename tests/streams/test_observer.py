@@ -12,7 +12,7 @@ import pytest
 
 from features.memory_store import MemoryStore
 from features.store import StoreUnavailable
-from intents.snapshots import ModelStore
+from intents.model_store import ModelStore
 from streams import metrics
 from streams.dead_letters import TooManyDeadLetters
 from streams.models import ModelWatch

@@ -15,7 +15,7 @@ from intents.adoption import Published
 from intents.examples import unpack
 from intents.model import Model
 from sinks.records import Record
-from streams.recovery import adopt_until
+from streams.recovery import adopt_until, watermark_of
 from streams.transport import PositionLost
 from streams.worker import CannotPublish
 from tests.intents.replaying import MINUTE, Pair
@@ -345,3 +345,24 @@ def test_how_a_loss_is_noticed(
 ) -> None:
     """By Kafka's committed offset, by a record or a deadline that was published, or because a rebuild is under way."""
     assert adopt_until(cursor, start, acknowledged, Published("t", 0, last, watermark)) == until
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"1700000000000", 1_700_000_000_000),
+        (b"0", 0),
+        (b"9" * 18, 10**18 - 1),
+        (b"9" * 19, -1),
+        (b"9" * 5_000, -1),
+        (b"-1", -1),
+        (b"1e3", -1),
+        ("²".encode(), -1),
+        (b"", -1),
+        (None, -1),
+    ],
+)
+def test_watermark_of_any_header(text: bytes | None, said: int) -> None:
+    """Anybody may write a header: what is no time in milliseconds is none, and ends nobody."""
+    assert watermark_of([("ce_id", b"a/1"), ("watermark", text)]) == said
+    assert watermark_of([("ce_id", b"a/1")]) == -1

@@ -19,7 +19,8 @@ import redis
 from kafka import KafkaConsumer
 
 from features.core_bundle import CORE
-from intents.snapshots import ModelStore, decode
+from intents.model_store import ModelStore
+from intents.snapshots import decode
 from streams.broker import BrokerAddress, BrokerFailed, BrokerRefused, find_broker
 from streams.children import wait_for
 from streams.feed import open_feed

@@ -12,7 +12,8 @@ from faust.types import TP
 
 from features.core_bundle import CORE
 from intents.examples import NewerExamples
-from intents.snapshots import ModelStore, decode, encode
+from intents.model_store import ModelStore
+from intents.snapshots import decode, encode
 from intents.training import PATIENCE_MS, Trainer
 from streams.train import KEEP, Training, resume
 from tests.intents.replaying import MINUTE
