@@ -14,7 +14,7 @@ def main(kind: str, path: Path) -> int:
     logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s %(message)s")
     settings = Settings(**orjson.loads(path.read_bytes()))
     if kind == "worker":
-        from streams.worker import run
+        from streams.worker_app import run
     else:
         from streams.train import run
     return run(settings)

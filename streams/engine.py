@@ -12,10 +12,9 @@ import numpy as np
 
 from features.events import Batch, Chunk
 from features.state import States, decode, encode
-from features.store import Answer, Commit, Cursor, PartitionKey, Store, Verdict
+from features.store import Commit, PartitionKey, Store, Verdict
 from features.tombstones import Tombstones
-from intents.adoption import Published
-from intents.detect import Bound, Detected, Past, Setup, detect, next_deadlines
+from intents.detect import Bound, Detected, Setup, detect
 from intents.intent import Intent
 from intents.journeys import Journeys
 from intents.model import Model
@@ -23,56 +22,10 @@ from intents.reports import Asked, Packer, Reporter
 from intents.subjects import as_key
 from sinks.events import examples_record, intent_json, intent_record
 from sinks.records import Record, pack_outbox, unpack_outbox
+from streams.partition import LostPartition, Partition, Piece
 
 MAX_CUSTOMERS: Final = 1_000
 """Customers that one commit may touch, by default."""
-
-
-class LostPartition(Exception):
-    """A commit was refused: the partition belongs to another claim, or does not continue here.
-
-    Claim again or drop it.
-    """
-
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(f"the commit was {answer.verdict}; the store is at {answer.found}")
-        self.answer = answer
-
-
-@dataclass(slots=True)
-class Partition:
-    """A claimed partition.
-
-    Its key, where it stands, which names the store has, the records still to be published, who is forgotten, and how
-    many partitions the topic had when its states were made (0: not known). After a loss of states: `acknowledged` is
-    the offset before which everything was published, examples too; `last` that of the last record for which any intent
-    was (-1: none), and `answered` the subjects of these.
-    """
-
-    key: PartitionKey
-    cursor: Cursor
-    known: set[int]
-    outbox: list[Record]
-    tombstones: Tombstones
-    partitions: int = 0
-    acknowledged: int = -1
-    last: int = -1
-    answered: frozenset[int] = frozenset()
-
-    @property
-    def watermark_ms(self) -> int:
-        """Event time up to which no earlier event is expected; -1 before the first commit."""
-        return self.cursor.watermark_ms
-
-    @property
-    def rebuilding(self) -> bool:
-        """Whether its records were worked before, and its intents are still to be taken over."""
-        return self.cursor.position < self.cursor.adopt_until
-
-    @property
-    def past(self) -> Past:
-        """What the next piece has behind it."""
-        return Past(self.rebuilding, self.last, self.answered, self.cursor.position < self.acknowledged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,22 +35,6 @@ class Topics:
     intents: str = "intents"
     examples: str = "examples"
     dead_letter: str = "clickstream.dead-letter"
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """What one step does for one partition.
-
-    A chunk, the customers it touches or finds due, and which deadlines it may fire.
-
-    A chunk without events moves the watermark to `advance_ms`, if that is later.
-    """
-
-    partition: Partition
-    chunk: Chunk
-    customers: list[str]
-    bound: Bound | None = None
-    advance_ms: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,50 +222,19 @@ class Engine:
 
     async def commit(self, piece: Piece, commit: Commit) -> None:
         """Commit one piece; raises LostPartition if the store does not take it."""
-        await self._apply(piece.partition, commit)
+        await self.write(piece.partition, commit)
         piece.partition.known |= {int.from_bytes(subject, "little") for subject in commit.names}
 
-    async def _apply(self, partition: Partition, commit: Commit) -> None:
+    async def write(self, partition: Partition, commit: Commit) -> None:
+        """Commit to a partition, which then stands where the store says. Raises as `commit`."""
         answer = await self.store.commit(partition.key, commit)
         if answer.verdict not in (Verdict.OK, Verdict.ALREADY):
             raise LostPartition(answer)
         partition.cursor = answer.found
         partition.tombstones = partition.tombstones.after(commit.forgotten)
 
-    async def rebuild(self, partition: Partition, start: int, adopt_until: int) -> None:
-        """Note that records from `start` on are worked again, and that intents were published before `adopt_until`."""
-        cursor = partition.cursor
-        commit = Commit(cursor.token, cursor.sequence, start, start, cursor.watermark_ms, adopt_until=adopt_until)
-        await self._apply(partition, commit)
-
     async def clear_outbox(self, partition: Partition) -> None:
         """Replace an outbox that is published and names who is forgotten: a quiet partition would keep it for long."""
         at = partition.cursor
         commit = Commit(at.token, at.sequence, at.position, at.position, at.watermark_ms, adopt_until=at.adopt_until)
-        await self._apply(partition, commit)
-
-    async def adopt(self, partition: Partition, published: Published) -> None:
-        """Take intents over from what was published, some customers a commit; what is cut short is repeated."""
-        customers = published.customers
-        partition.last, partition.answered = published.last, frozenset(published.answered)
-        for first in range(0, max(len(customers), 1), self.max_customers):
-            some = customers[first : first + self.max_customers]
-            cursor = partition.cursor
-            states = decode(some, await self.store.read(partition.key, cursor, some))
-            states.tombstone = np.maximum(states.tombstone, partition.tombstones.of(some))
-            names = published.install(states, self.setup.rules, self.setup.names)
-            deadlines = next_deadlines(states).tolist()
-            last = first + self.max_customers >= len(customers)
-            commit = Commit(
-                cursor.token,
-                cursor.sequence,
-                cursor.position,
-                cursor.position,
-                max(cursor.watermark_ms, published.watermark) if last else cursor.watermark_ms,
-                states=dict(zip(some, encode(states, self.setup.bundle.hash), strict=True)),
-                deadlines={who: at if at >= 0 else None for who, at in zip(some, deadlines, strict=True)},
-                names={as_key(subject): name for subject, name in names.items()},
-                adopt_until=-1 if last else cursor.adopt_until,
-                forgotten=partition.tombstones.changes(some, states.tombstone, cursor.watermark_ms),
-            )
-            await self._apply(partition, commit)
+        await self.write(partition, commit)

@@ -18,7 +18,8 @@ from intents.scores import score_lines
 from intents.training import Trainer
 from sinks.events import dead_letter
 from sinks.records import Record
-from streams.engine import Engine, Partition, Step, Topics
+from streams.engine import Engine, Step, Topics
+from streams.partition import Partition
 from streams.partitioner import PARTITIONERS
 from streams.recordings import RecordingBatch
 from streams.wire import Decoder, Records

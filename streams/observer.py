@@ -19,7 +19,8 @@ from streams.metrics import Lost, Service
 from streams.stall import Place
 
 if TYPE_CHECKING:
-    from streams.engine import Piece, Step
+    from streams.engine import Step
+    from streams.partition import Piece
     from streams.wire import Records
 
 

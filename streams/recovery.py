@@ -12,11 +12,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from features.store import Cursor, PartitionKey
+import numpy as np
+
+from features.state import decode, encode
+from features.store import Commit, Cursor, PartitionKey
 from intents.adoption import Published
-from streams.engine import Engine, Partition
+from intents.detect import next_deadlines
+from intents.subjects import as_key
+from streams.engine import Engine
 from streams.observer import Observer
-from streams.transport import ChunkApp, PositionLost
+from streams.partition import Partition
+from streams.transport import ChunkApp
+from streams.transport_thread import PositionLost
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +88,7 @@ class Recovery:
                 published.last,
                 acknowledged,
             )
-            await self.engine.rebuild(partition, start, until)
+            await self._rebuild(partition, start, until)
         partition.acknowledged = acknowledged
 
     async def take_over(self, partition: Partition) -> None:
@@ -89,7 +96,7 @@ class Recovery:
         if partition.cursor.adopt_until < 0 or partition.rebuilding:
             return
         published = await self._read(partition.key)
-        await self.engine.adopt(partition, published)
+        await self._adopt(partition, published)
         _log.warning(
             "%s/%d: intents of %d customers taken over from those published, going on at %d",
             partition.key.topic,
@@ -97,6 +104,38 @@ class Recovery:
             len(published.lives),
             partition.cursor.position,
         )
+
+    async def _rebuild(self, partition: Partition, start: int, until: int) -> None:
+        """Note that records from `start` on are worked again, and that intents were published before `until`."""
+        cursor = partition.cursor
+        commit = Commit(cursor.token, cursor.sequence, start, start, cursor.watermark_ms, adopt_until=until)
+        await self.engine.write(partition, commit)
+
+    async def _adopt(self, partition: Partition, published: Published) -> None:
+        """Take intents over from what was published, some customers a commit; what is cut short is repeated."""
+        customers, most, setup = published.customers, self.engine.max_customers, self.engine.setup
+        partition.last, partition.answered = published.last, frozenset(published.answered)
+        for first in range(0, max(len(customers), 1), most):
+            some = customers[first : first + most]
+            cursor = partition.cursor
+            states = decode(some, await self.engine.store.read(partition.key, cursor, some))
+            states.tombstone = np.maximum(states.tombstone, partition.tombstones.of(some))
+            names = published.install(states, setup.rules, setup.names)
+            deadlines = next_deadlines(states).tolist()
+            last = first + most >= len(customers)
+            commit = Commit(
+                cursor.token,
+                cursor.sequence,
+                cursor.position,
+                cursor.position,
+                max(cursor.watermark_ms, published.watermark) if last else cursor.watermark_ms,
+                states=dict(zip(some, encode(states, setup.bundle.hash), strict=True)),
+                deadlines={who: at if at >= 0 else None for who, at in zip(some, deadlines, strict=True)},
+                names={as_key(subject): name for subject, name in names.items()},
+                adopt_until=-1 if last else cursor.adopt_until,
+                forgotten=partition.tombstones.changes(some, states.tombstone, cursor.watermark_ms),
+            )
+            await self.engine.write(partition, commit)
 
     async def _start(self, key: PartitionKey, acknowledged: int) -> int:
         begin, end = await self.app.bounds(key.topic, key.partition)

@@ -8,7 +8,8 @@ import numpy as np
 from features.memory_store import MemoryStore
 from features.store import Commit, Cursor, PartitionKey
 from intents.model import Model
-from streams.engine import Engine, Piece, Step
+from streams.engine import Engine, Step
+from streams.partition import Piece
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,12 @@ from intents.snapshots import encode
 from intents.training import Trainer
 from streams.monitor import Monitor
 from streams.observer import Observer
+from streams.record_chunk import RecordChunk
 from streams.rights import admit, trainer_rights
+from streams.running import run_worker
 from streams.settings import Settings
 from streams.stall import STALL_S
-from streams.transport import ChunkApp, RecordChunk, chunk_app, run_worker
+from streams.transport import ChunkApp, chunk_app
 
 _log = logging.getLogger(__name__)
 

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import orjson
 
-from streams import worker
+from streams import retry
 from streams.settings import Settings
+from streams.worker_app import run
 
 
 def main(path: str, seconds: str) -> int:
     """Run the worker to its end."""
     logging.basicConfig(level="INFO", stream=sys.stdout)
-    worker.RETRY_FOR_S = float(seconds)  # type: ignore[misc]  # final, but for this
-    return worker.run(Settings(**orjson.loads(Path(path).read_bytes())))
+    retry.RETRY_FOR_S = float(seconds)  # type: ignore[misc]  # final, but for this
+    return run(Settings(**orjson.loads(Path(path).read_bytes())))
 
 
 if __name__ == "__main__":

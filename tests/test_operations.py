@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from streams import stall, worker
+from streams import retry, stall
 from streams.endpoints import Endpoints
 from streams.meter import Counter, CounterBy, Definition, Gauge, GaugeByPartition, Histogram
 from streams.metrics import BOTH, TRAINER, WORKER
@@ -102,7 +102,7 @@ def test_alerts_are_of_all_that_goes_wrong() -> None:
 
 def test_numbers_in_the_text() -> None:
     """Bounds that it states are the program's."""
-    assert f"| {worker.RETRY_FOR_S:.0f} s | Redis" in TEXT
+    assert f"| {retry.RETRY_FOR_S:.0f} s | Redis" in TEXT
     assert f"| {stall.STALL_S:.0f} s | a partition" in TEXT and f"| {stall.STALL_S:.0f} s | the event loop" in TEXT
     assert f"nothing was committed of it for {stall.READY_S:.0f} s" in TEXT
     assert f"silent for {HEALTHY_S:.0f} s" in TEXT

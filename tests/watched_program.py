@@ -15,10 +15,11 @@ from typing import Any
 import orjson
 
 from features.events import Batch, Chunk
-from streams.engine import Engine, Piece
+from streams.engine import Engine
 from streams.log_lines import JsonLines
+from streams.partition import Piece
+from streams.running import run_worker
 from streams.settings import Settings
-from streams.transport import run_worker
 
 
 def hang_on_purpose() -> None:
@@ -47,7 +48,7 @@ def main(kind: str, path: str, stall_s: str) -> int:
     settings = Settings(**orjson.loads(Path(path).read_bytes()))
     hang_on_purpose()
     if kind == "worker":
-        from streams.worker import make_worker as make
+        from streams.worker_app import make_worker as make
     else:
         from streams.train import make_trainer as make
     return run_worker(make(settings, stall_s=float(stall_s)))

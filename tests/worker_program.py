@@ -15,8 +15,9 @@ from typing import Any
 import orjson
 
 from features.events import Batch, Chunk
+from streams.running import run_worker
 from streams.settings import Settings
-from streams.transport import chunk_app, run_worker
+from streams.transport import chunk_app
 from tests.fault_points import Doom, prepare
 
 
@@ -45,7 +46,7 @@ def main() -> int:
     settings = Settings(**orjson.loads(options.settings.read_bytes()))
     chunk_app.__kwdefaults__["session_timeout_s"] = options.session_s  # type: ignore[index]  # it has some
     if options.kind == "worker":
-        from streams.worker import make_worker as make
+        from streams.worker_app import make_worker as make
     else:
         from streams.train import make_trainer as make
     raise_on_poison()

@@ -23,7 +23,7 @@ def command(level: str, form: Format, settings: "Settings") -> None:
 
     Ctrl-C or SIGTERM ends it cleanly.
     """
-    from streams.worker import run
+    from streams.worker_app import run
 
     log_to_stderr(level, form, settings.secrets)
     click.get_current_context().exit(run(settings))

@@ -19,10 +19,13 @@ import orjson
 from features.events import Batch, Chunk
 from features.store import Commit
 from sinks.records import unpack_outbox
-from streams import worker
-from streams.engine import Engine, Piece
+from streams import retry
+from streams.engine import Engine
+from streams.partition import Piece
+from streams.running import run_worker
 from streams.settings import Settings
-from streams.transport import ChunkApp, chunk_app, run_worker
+from streams.transport import ChunkApp, chunk_app
+from streams.worker_app import make_worker
 
 
 def run_out_of_memory(events: int) -> None:
@@ -74,7 +77,7 @@ def main(path: str) -> int:
     faults = orjson.loads(Path(path).read_bytes())
     assert chunk_app.__kwdefaults__ is not None
     chunk_app.__kwdefaults__["session_timeout_s"] = faults.get("session_s", 3.0)
-    worker.RETRY_FOR_S = faults.get("retry_s", worker.RETRY_FOR_S)  # type: ignore[misc]  # two minutes are long
+    retry.RETRY_FOR_S = faults.get("retry_s", retry.RETRY_FOR_S)  # type: ignore[misc]  # two minutes are long
     ChunkApp.publish.__defaults__ = (faults.get("publish_s", 30.0),)
     if faults.get("poison"):
         choke(faults["poison"])
@@ -82,7 +85,7 @@ def main(path: str) -> int:
         run_out_of_memory(faults["events"])
     if faults.get("die"):
         die(faults["die"])
-    app = worker.make_worker(Settings(**faults["settings"]))
+    app = make_worker(Settings(**faults["settings"]))
     app.conf.consumer_metadata_max_age_ms = 1_000  # how soon more partitions are noticed
     return run_worker(app)
 

@@ -26,8 +26,9 @@ from intents.subjects import subject_hash
 from intents.tables import Tables
 from intents.training import Trainer
 from sinks.records import Record
-from streams.engine import Engine, Partition
+from streams.engine import Engine
 from streams.inprocess import InProcess, Output
+from streams.partition import Partition
 from streams.partitioner import partition_for
 from streams.recordings import RecordingBatch, open_recording
 from streams.shop import DEMO_CATALOGUE

@@ -8,8 +8,8 @@ from aiokafka.errors import TopicAuthorizationFailedError
 
 from sinks.records import Record
 from streams.dead_letters import MINUTE_S, DeadLetters, TooManyDeadLetters
+from streams.retry import CannotPublish
 from streams.wire import Records
-from streams.worker import CannotPublish
 from tests.intents.replaying import MINUTE, Pair
 from tests.intents.steered import Shop
 from tests.streams.working import DEAD, Clock, StandIn, TroubledStore, run, worker
@@ -190,7 +190,7 @@ def test_fenced_and_read_again() -> None:
     made = worker(app, store)
 
     async def steal() -> None:
-        await store.claim(made.held[0].partition.key, "thief")
+        await store.claim(made.claims.held[0].partition.key, "thief")
 
     store.before.append(steal)
     asyncio.run(app.deliver(made.work))

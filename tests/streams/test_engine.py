@@ -19,7 +19,8 @@ from intents.examples import unpack
 from intents.model import Model
 from intents.subjects import SubjectCollision, subject_hash
 from sinks.events import intent_json, intent_record
-from streams.engine import Engine, LostPartition, Partition, Step, Topics
+from streams.engine import Engine, Step, Topics
+from streams.partition import LostPartition, Partition
 from streams.shop import DEMO_CATALOGUE
 from streams.wire import Decoder, Records
 from tests.intents.replaying import (

@@ -32,9 +32,7 @@ KEPT: Final = b"micro-intents"
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The worker's clock."""
-    made = Clock()
-    monkeypatch.setattr("streams.worker.time", made)
-    return made
+    return Clock.of_worker(monkeypatch)
 
 
 def bytes_of(store: MemoryStore, key: PartitionKey = KEY) -> bytes:
@@ -287,7 +285,7 @@ def test_tombstones_end_with_a_later_commit(clock: Clock) -> None:
     assert len(store._partitions[KEY].forgotten) == 1
     clock.now += 60
     asyncio.run(made.tick())
-    assert store._partitions[KEY].forgotten == {} == dict(made.held[0].partition.tombstones.times)
+    assert store._partitions[KEY].forgotten == {} == dict(made.claims.held[0].partition.tombstones.times)
 
 
 def test_hashes_are_keyed_and_only_made_where_there_are_tombstones() -> None:

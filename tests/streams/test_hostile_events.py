@@ -119,8 +119,8 @@ def test_what_kafka_refuses(log: io.StringIO) -> None:
     app.refuse = refuse
     with pytest.raises(Exception, match="cannot be published") as stopped:
         run(app, TroubledStore())
-    logging.getLogger("streams.transport").critical("worker crashed", exc_info=stopped.value)
-    assert lines_of(log)[-1].startswith("CRITICAL streams.transport: worker crashed\\nTraceback")
+    logging.getLogger("streams.running").critical("worker crashed", exc_info=stopped.value)
+    assert lines_of(log)[-1].startswith("CRITICAL streams.running: worker crashed\\nTraceback")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from features.store import PartitionKey
 from intents.intent import Intent
 from intents.life import Rules
 from intents.model import Model
-from streams.engine import Engine, Piece
+from streams.engine import Engine
+from streams.partition import Piece
 from streams.shop import DEMO_CATALOGUE
 from streams.wire import Decoder
 from tests.intents.replaying import MINUTE, Pair, chunk_of, disturbed, handmade, made_up, setup_of

@@ -14,8 +14,8 @@ from streams.endpoints import Trouble
 from streams.meter import Gauge
 from streams.monitor import HEALTHY_S, STALE_S, Monitor, Stalled
 from streams.observer import Observer
+from streams.running import _RETRY
 from streams.stall import READY_S, Behind, Place
-from streams.transport import _RETRY
 from tests.streams.working import Clock
 
 HERE: Place = ("clickstream", 3)

@@ -18,8 +18,8 @@ from streams.dead_letters import TooManyDeadLetters
 from streams.models import ModelWatch
 from streams.observed_store import observed
 from streams.observer import Observer
+from streams.record_chunk import RecordChunk
 from streams.train import Training, resume
-from streams.transport import RecordChunk
 from streams.worker import Worker
 from tests.intents.replaying import Pair
 from tests.intents.steered import HORIZON, LATENESS, Shop
@@ -37,7 +37,7 @@ class Seen:
         self.observer = Observer(clock=lambda: 1_000.0)
         store = cast(MemoryStore, observed(self.store, self.observer))
         self.worker: Worker = worker(self.app, store, limit=limit, idle_s=idle_s)
-        self.worker.observer = self.observer
+        self.worker.steps.observer = self.observer
 
     def work(self, size: int = 1_000) -> "Seen":
         """Work all there is."""
@@ -218,8 +218,7 @@ def test_progress_is_what_was_committed() -> None:
 
 def test_idle_time_counts_its_intents(monkeypatch: pytest.MonkeyPatch) -> None:
     """What expires by idle time is counted, and is no event."""
-    clock = Clock()
-    monkeypatch.setattr("streams.worker.time", clock)
+    clock = Clock.of_worker(monkeypatch)
     shop = Shop()
     shop.view(0, "tea", 0.4)
     seen = Seen(shop.records, idle_s=60).work()

@@ -16,8 +16,8 @@ from intents.examples import unpack
 from intents.model import Model
 from sinks.records import Record
 from streams.recovery import adopt_until, watermark_of
-from streams.transport import PositionLost
-from streams.worker import CannotPublish
+from streams.retry import CannotPublish
+from streams.transport_thread import PositionLost
 from tests.intents.replaying import MINUTE, Pair
 from tests.intents.steered import Shop, T, steered_model
 from tests.streams.working import KEY, Clock, StandIn, TroubledStore, clean, run, worker
@@ -142,7 +142,7 @@ def test_another_model_contradicts_nothing(seed: int) -> None:
     job.restart(
         steered_model(ready=dice.random() < 0.7, version="other"), acknowledged=dice.choice((-1, job.app.sought))
     )
-    job.worker.engine.model.weights.weights[0] *= 0.97  # other probabilities
+    job.worker.steps.engine.model.weights.weights[0] *= 0.97  # other probabilities
     job.until(len(records))
     assert job.app.of("intents")[: len(before)] == before
     lives = job.lives()
@@ -244,7 +244,7 @@ def test_a_rebuild_that_is_cut_short_begins_again(seed: int) -> None:
 
     deaths = 0
     while job.store.at().adopt_until != -1 or not deaths:
-        job.worker.engine.max_customers = 2
+        job.worker.steps.engine.max_customers = 2
         job.store.before.clear()
         job.store.before.extend([nothing] * (2 + deaths % 2) + [UnreadableState("killed")])  # commits that still stand
         with pytest.raises(UnreadableState):
@@ -278,8 +278,7 @@ def test_what_was_answered_is_not_asked_again() -> None:
 
 def test_idle_time_stays_passed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The watermark that published deadlines tell is taken over: what idle time ended, no later event fulfils."""
-    clock = Clock()
-    monkeypatch.setattr("streams.worker.time", clock)
+    clock = Clock.of_worker(monkeypatch)
     shop = Shop()
     shop.view(0, "tea", 0.4)
     job = Job(shop.records)

@@ -3,9 +3,9 @@
 import pytest
 
 from streams.monitor import LOOK_EVERY_S
+from streams.retry import RETRY_FOR_S
 from streams.stall import LONGEST_LOOK_S, READY_S, STALL_S, Behind, Place, Stall
 from streams.transport_publish import PUBLISH_TIMEOUT_S
-from streams.worker import RETRY_FOR_S
 
 HERE: Place = ("clickstream", 0)
 THERE: Place = ("clickstream", 1)

@@ -22,8 +22,8 @@ from intents.catalog import Catalogue
 from intents.intent import Intent, JourneyStep, ModelName, Source
 from intents.model import Model
 from streams.cli import cli
-from streams.engine import Partition, Piece
 from streams.inprocess import Output
+from streams.partition import Partition, Piece
 from streams.partitioner import PARTITIONERS
 from streams.recordings import open_recording
 from streams.replay import Outputs, replay_in_process

@@ -14,7 +14,8 @@ from confluent_kafka import Producer
 from faust.types import TP, StreamT
 
 from streams.children import free_port
-from streams.transport import RecordChunk, chunk_app
+from streams.record_chunk import RecordChunk
+from streams.transport import chunk_app
 from tests.conftest import TopicFactory
 from tests.services import Service
 from tests.streams.transport_workers import Make, Setting, crash, pauses, read_all
@@ -84,7 +85,8 @@ def test_a_worker_outlives_its_broker(setting: Make, kafka: Service, topic_facto
 
 def test_an_absent_broker_is_worth_a_retry() -> None:
     """A worker that finds no broker ends with the code that asks for another start."""
-    command = "import sys; from streams.transport import *; sys.exit(run_worker(chunk_app('x', broker=sys.argv[1])))"
+    imports = "import sys; from streams.running import run_worker; from streams.transport import chunk_app"
+    command = f"{imports}; sys.exit(run_worker(chunk_app('x', broker=sys.argv[1])))"
     arguments = [sys.executable, "-c", command, f"127.0.0.1:{free_port()}"]
     ended = subprocess.run(arguments, cwd=ROOT, timeout=30, check=False)
     assert ended.returncode == os.EX_TEMPFAIL

@@ -12,8 +12,9 @@ from confluent_kafka import Producer
 from faust.types import TP, StreamT
 
 from streams import transport_chunks
-from streams.transport import RecordChunk, SeekFailed, chunk_app
-from streams.transport_chunks import ChunkConsumer
+from streams.record_chunk import RecordChunk
+from streams.transport import chunk_app
+from streams.transport_chunks import ChunkConsumer, SeekFailed
 from tests.services import Service
 from tests.streams.transport_workers import Make, Worker, assert_contiguous, crash, pauses
 

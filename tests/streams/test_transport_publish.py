@@ -9,7 +9,8 @@ from aiokafka.errors import MessageSizeTooLargeError
 
 from sinks.records import Record
 from streams.partitioner import partition_for
-from streams.transport import ChunkApp, PublishAgain, chunk_app
+from streams.transport import ChunkApp, chunk_app
+from streams.transport_publish import PublishAgain
 from tests.conftest import TopicFactory
 from tests.services import Service
 from tests.streams.transport_workers import pauses, read_all

@@ -15,8 +15,8 @@ from features.state import decode, encode
 from features.store import NotOwner, StoreUnavailable
 from intents.examples import unpack
 from sinks.records import Record
-from streams.transport import PublishAgain
-from streams.worker import RETRY_FOR_S, CannotPublish, lasting
+from streams.retry import RETRY_FOR_S, CannotPublish, lasting
+from streams.transport_publish import PublishAgain
 from tests.intents.replaying import MINUTE, Pair
 from tests.intents.steered import HORIZON, LATENESS, STEERED, Shop, T
 from tests.streams.working import KEY, LANE, Clock, StandIn, TroubledStore, clean, run, worker
@@ -25,9 +25,7 @@ from tests.streams.working import KEY, LANE, Clock, StandIn, TroubledStore, clea
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The worker's clock."""
-    made = Clock()
-    monkeypatch.setattr("streams.worker.time", made)
-    return made
+    return Clock.of_worker(monkeypatch)
 
 
 def wishes(count: int = 4) -> list[Pair]:
@@ -144,7 +142,7 @@ def test_fenced_and_no_longer_the_owner(assigned: frozenset[TP]) -> None:
     asyncio.run(made.work(app.chunk()))
     token = store.at().token
     asyncio.run(made.tick())
-    assert (app.published, app.rewinds, made.held, app.given_up) == ([], [], {}, {LANE})
+    assert (app.published, app.rewinds, made.claims.held, app.given_up) == ([], [], {}, {LANE})
     assert (store.at().position, store.at().token) == (2, token)
 
 
@@ -259,7 +257,7 @@ def test_not_for_ever(error: Exception, clock: Clock) -> None:
 
 def test_away_for_too_long_ends_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that stays away is no bug of a record: nothing is halved or dead-lettered, and nothing is lost."""
-    monkeypatch.setattr("streams.worker.RETRY_FOR_S", 0.0)
+    monkeypatch.setattr("streams.retry.RETRY_FOR_S", 0.0)
     records = wishes()
     app, store = StandIn(records), TroubledStore()
     store.before.extend([StoreUnavailable("away")] * 2)
@@ -374,7 +372,7 @@ def test_a_tick_claims_and_publishes() -> None:
     made = worker(app, store)
     asyncio.run(made.tick())
     assert app.published == left
-    assert made.held[0].generation == app.current
+    assert made.claims.held[0].generation == app.current
     assert store.at().token not in ("", before.token)
     asyncio.run(made.tick())
     assert app.published == left  # once an assignment
@@ -466,7 +464,7 @@ def test_no_idle_advance_of_a_new_partition(clock: Clock) -> None:
     clock.now += 1_000
     asyncio.run(made.tick())
     assert store.taken == []
-    assert (store.at().watermark_ms, store.at().token) == (-1, made.held[0].partition.cursor.token)
+    assert (store.at().watermark_ms, store.at().token) == (-1, made.claims.held[0].partition.cursor.token)
 
 
 def test_many_deadlines(clock: Clock) -> None:
@@ -493,7 +491,7 @@ def test_fenced_while_idle(clock: Clock) -> None:
         app.owner = owner
         clock.now += 2 * HORIZON / 1000
         asyncio.run(made.tick())
-        assert (app.published, made.held) == ([], {})
+        assert (app.published, made.claims.held) == ([], {})
         assert (len(store.taken), app.rewinds, app.given_up) == (1, [3] * owner, set() if owner else {LANE})
 
 

@@ -15,7 +15,9 @@ from typing import Any
 from faust.types import TP, StreamT
 
 from sinks.records import Record
-from streams.transport import ChunkApp, RecordChunk, chunk_app, run_worker
+from streams.record_chunk import RecordChunk
+from streams.running import run_worker
+from streams.transport import ChunkApp, chunk_app
 
 
 class Store:

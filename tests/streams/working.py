@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 
 import numpy as np
 import orjson
+import pytest
 from faust.types import TP
 
 from features.memory_store import MemoryStore
@@ -16,11 +17,14 @@ from intents.catalog import Catalogue
 from intents.detect import Setup
 from intents.model import Model
 from sinks.records import Record, unpack_outbox
+from streams.claims import Claims
 from streams.dead_letters import DeadLetters
 from streams.engine import Engine
 from streams.partition_count import PartitionCount
+from streams.record_chunk import RecordChunk
 from streams.recovery import Recovery
-from streams.transport import ChunkApp, RecordChunk
+from streams.steps import Steps
+from streams.transport import ChunkApp
 from streams.wire import Decoder
 from streams.worker import Worker
 from tests.intents.replaying import Pair
@@ -41,6 +45,14 @@ class Clock:
     def monotonic(self) -> float:
         """Seconds."""
         return self.now
+
+    @staticmethod
+    def of_worker(monkeypatch: pytest.MonkeyPatch) -> "Clock":
+        """A worker's clock: by it partitions are quiet, and Redis and Kafka are away."""
+        made = Clock()
+        for module in ("claims", "retry"):
+            monkeypatch.setattr(f"streams.{module}.time", made)
+        return made
 
 
 @dataclass
@@ -239,8 +251,9 @@ def worker(
     setup = Setup(STEERED, catalogue, catalogue.names)
     engine = Engine(store, setup, model or steered_model(), LATENESS, max_customers=most)
     recovery = Recovery(app.app, engine, lambda: T, 7 * 86_400_000)
-    count = PartitionCount(app.app, "intents")
-    return Worker(app.app, engine, Decoder(catalogue), DeadLetters(DEAD, limit), recovery, count, idle_s)
+    claims = Claims(app.app, engine, recovery, PartitionCount(app.app, "intents"))
+    steps = Steps(app.app, engine, Decoder(catalogue), DeadLetters(DEAD, limit), recovery)
+    return Worker(app.app, claims, steps, idle_s)
 
 
 def run(app: StandIn, store: MemoryStore, size: int = 1_000, **options: Any) -> Worker:
