@@ -34,7 +34,9 @@ def tried(project: Path, tests: list[str]) -> tuple[int, str, float]:
     told = {name: value for name, value in os.environ.items() if name != "CI"}  # a missing service is not red
     began = time.monotonic()
     with tempfile.TemporaryFile("w+") as out:
-        process = subprocess.Popen(command, cwd=project, env=told | {"PYTHONPATH": str(project)}, stdout=out, stderr=out)
+        process = subprocess.Popen(
+            command, cwd=project, env=told | {"PYTHONPATH": str(project)}, stdout=out, stderr=out
+        )
         try:
             code = process.wait(TIMEOUT_S * (1 if len(tests) == 1 else 3))
         except subprocess.TimeoutExpired:
