@@ -1,4 +1,4 @@
-"""Take each guard out in turn and see its test go red: `python -m tests.mutations [WORDS]` (those whose names have them).
+"""Take each guard out in turn and see its test go red: `python -m tests.mutations [WORD...]` (those named so).
 
 Each mutation is made in a copy of the project in a temporary directory; first the tests must pass in one without any.
 Exits with 1 if a mutation survives, or its text is not found exactly once.

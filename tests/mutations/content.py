@@ -14,7 +14,9 @@ _WORKS: Final = "tests/streams/test_worker.py::"
 _LEARNS: Final = "tests/intents/test_training.py::"
 
 ONCE: Final = [
-    Mutation("dedup: near", _APPLY, "    known[seat[same]] = True\n", "", _APPLIES + "test_duplicates"),
+    Mutation(
+        "dedup: near", _APPLY, "    known[seat[same]] = True\n", "", _APPLIES + "test_duplicates_in_a_later_chunk"
+    ),
     Mutation("dedup: far", _APPLY, "    if len(held):\n", "    if False:\n", _APPLIES + "test_duplicates"),
     Mutation(
         "dedup: within a chunk",
@@ -41,8 +43,8 @@ ONCE: Final = [
     Mutation(
         "outcomes are remembered over a restart",
         _TRAINING,
-        "    open_ += [recent[0][3] for recent in self._recent_outcomes.values() if recent]  # late questions ask for them\n",
-        "",
+        "[recent[0][3] for recent in self._recent_outcomes.values() if recent]",
+        "[]",
         _LEARNS + "test_a_late_question_after_a_restart",
     ),
 ]
@@ -133,6 +135,34 @@ MODELS: Final = [
         "if not np.isfinite(numbers).all() or not all(np.isfinite(array).all() for array in arrays.values()):",
         "if False:",
         "tests/intents/test_snapshots.py::test_not_finite",
+    ),
+    Mutation(
+        "snapshot: of this bundle",
+        _SNAPSHOTS,
+        "if header.bundle_hash != bundle.hash:",
+        "if False:",
+        "tests/intents/test_snapshots.py::test_another_bundle",
+    ),
+    Mutation(
+        "snapshot: as it was written",
+        _SNAPSHOTS,
+        "if _hash(content) not in name:",
+        "if False:",
+        "tests/intents/test_snapshots.py::test_content_is_what_the_name_says",
+    ),
+    Mutation(
+        "snapshot: written if absent",
+        _SNAPSHOTS,
+        "if not self._fs.exists(path):",
+        "if True:",
+        "tests/intents/test_snapshots.py::test_written_if_absent",
+    ),
+    Mutation(
+        "snapshot: the lowest hash of an offset",
+        _SNAPSHOTS,
+        'by_offset.setdefault(name.split("-")[0], []).append(name)',
+        'by_offset.setdefault(name.split("-")[0], []).insert(0, name)',
+        "tests/intents/test_snapshots.py::test_newest_of_one_offset",
     ),
     Mutation(
         "a vector to learn from: finite",

@@ -1,4 +1,4 @@
-"""The commit protocol's guards: who may write, from where, and that what is written is published before it is passed."""
+"""The commit protocol's guards: who may write, from where, and that what is written is published."""
 
 from typing import Final
 
@@ -13,6 +13,15 @@ _IN_REDIS: Final = "tests/features/test_redis_store.py::TestRedisStore::"
 _IN_MEMORY: Final = "tests/features/test_memory_store.py::TestMemoryStore::"
 _WORKS: Final = "tests/streams/test_worker.py::"
 _READS: Final = "tests/streams/test_transport_chunks.py::"
+_DIVERT: Final = (
+    "        await self._divert(partition, records, [(refusal.offset, refusal.reason) for refusal in refusals])\n"
+)
+_CUT: Final = (
+    "            await lasting(lambda: self.recovery.take_over(partition))\n"
+    "            piece, more = await lasting(lambda: self.engine.cut(partition, rest))"
+    "  # noqa: B023  # called at once\n"
+    "            await self._piece(piece, records)\n"
+)
 
 COMMIT: Final = [
     Mutation("commit: token", _LUA, "if found[1] ~= token then", "if false then", _IN_REDIS + "test_fenced"),
@@ -68,6 +77,13 @@ COMMIT: Final = [
     ),
     Mutation(
         "states read by their owner only",
+        "features/redis_store.py",
+        "if (found.token, found.sequence, found.position) != (cursor.token, cursor.sequence, cursor.position):",
+        "if False:",
+        _IN_REDIS + "test_read_is_bound",
+    ),
+    Mutation(
+        "states in memory read by their owner only",
         _MEMORY,
         "if (found.token, found.sequence, found.position) != (cursor.token, cursor.sequence, cursor.position):",
         "if False:",
@@ -117,19 +133,30 @@ ORDER: Final = [
     Mutation(
         "dead letters before the commit",
         _WORKER,
-        "        await self._divert(partition, records, [(refusal.offset, refusal.reason) for refusal in refusals])\n"
-        "        rest = chunk\n"
-        "        while True:\n"
-        "            await lasting(lambda: self.recovery.take_over(partition))\n"
-        "            piece, more = await lasting(lambda: self.engine.cut(partition, rest))  # noqa: B023  # called at once\n"
-        "            await self._piece(piece, records)\n",
-        "        rest = chunk\n"
-        "        while True:\n"
-        "            await lasting(lambda: self.recovery.take_over(partition))\n"
-        "            piece, more = await lasting(lambda: self.engine.cut(partition, rest))\n"
-        "            await self._piece(piece, records)\n"
-        "            await self._divert(partition, records, [(it.offset, it.reason) for it in refusals])\n",
+        _DIVERT + "        rest = chunk\n        while True:\n" + _CUT,
+        "        rest = chunk\n        while True:\n" + _CUT + "    " + _DIVERT,
         "tests/streams/test_dead_letters.py::test_before_the_commit",
+    ),
+    Mutation(
+        "dead letters once",
+        _WORKER,
+        "            self.dead_letters.published(records.partition, [offset for offset, _ in refused])\n",
+        "",
+        "tests/streams/test_dead_letters.py::test_tried_again",
+    ),
+    Mutation(
+        "dead letters of what is too late",
+        _WORKER,
+        'late = [(offset, "unverifiable_late") for offset in step.unverifiable(0)]',
+        "late: list[tuple[int, str]] = []",
+        "tests/streams/test_dead_letters.py::test_tried_again",
+    ),
+    Mutation(
+        "a flood of dead letters stops the worker",
+        "streams/dead_letters.py",
+        "if (total := sum(count for _, count in self._recent)) > self.per_minute:",
+        "if (total := sum(count for _, count in self._recent)) > 1_000 * self.per_minute:",
+        "tests/streams/test_dead_letters.py::test_too_many_stop_the_worker",
     ),
     Mutation(
         "a record with a bug is dead-lettered",
@@ -152,6 +179,13 @@ ORDER: Final = [
         "if self.is_current(chunk):",
         _READS + "test_chunks_are_finished_in_order",
     ),
+    Mutation(
+        "acknowledge only where it was sought",
+        _CHUNKS,
+        "if self._generations.get(tp) == generation and self._finished.get(tp) == offset:",
+        "if True:",
+        _READS + "test_acknowledged_where_it_was_sought",
+    ),
 ]
 """Commit, publish, acknowledge: in this order."""
 
@@ -162,6 +196,48 @@ PLACE: Final = [
         "if not await lasting(lambda: self.app.is_member(topic, partition)):",
         "if False:",
         _WORKS + "test_a_claim_asks_kafka_first",
+    ),
+    Mutation(
+        "a claim for each assignment",
+        _WORKER,
+        "if held is None or held.generation != generation:",
+        "if held is None:",
+        _WORKS + "test_a_tick_claims_and_publishes",
+    ),
+    Mutation(
+        "what is ours after all is sought",
+        _WORKER,
+        "if tp in self.app.given_up and ",
+        "if False and ",
+        _WORKS + "test_given_up_by_mistake",
+    ),
+    Mutation(
+        "the count of partitions, over a restart",
+        _WORKER,
+        "            self.count.compare(topic, found.partitions, count)\n",
+        "",
+        "tests/streams/test_partition_count.py::test_states_remember_the_count",
+    ),
+    Mutation(
+        "the count of partitions, while it works",
+        "streams/partition_count.py",
+        "        self.compare(topic, self._first.setdefault(topic, count), count)\n",
+        "",
+        "tests/streams/test_partition_count.py::test_a_change_while_it_works",
+    ),
+    Mutation(
+        "the count of partitions of intents",
+        "streams/partition_count.py",
+        "if beside not in (0, count):",
+        "if False:",
+        "tests/streams/test_partition_count.py::test_intents_have_as_many",
+    ),
+    Mutation(
+        "no Redis that evicts",
+        "streams/redis_fitness.py",
+        "if checkup.evicts:",
+        "if False:",
+        "tests/streams/test_redis_fitness.py::test_evicting",
     ),
     Mutation(
         "seek where a chunk does not continue",
@@ -207,70 +283,3 @@ PLACE: Final = [
     ),
 ]
 """Who works a partition, and from where."""
-
-LOSS: Final = [
-    Mutation(
-        "a loss is noticed",
-        "streams/recovery.py",
-        "return max(cursor.adopt_until, start, acknowledged, published.last)",
-        "return -1",
-        "tests/streams/test_recovery.py::test_how_a_loss_is_noticed",
-    ),
-    Mutation(
-        "a claim looks for a loss",
-        _WORKER,
-        "            await lasting(lambda: self.recovery.settle(found))\n",
-        "",
-        "tests/streams/test_recovery.py::test_states_lost_and_rebuilt",
-    ),
-    Mutation(
-        "nothing is scored while rebuilding",
-        _ENGINE,
-        "return self.cursor.position < self.cursor.adopt_until",
-        "return False",
-        "tests/streams/test_recovery.py::test_another_model_contradicts_nothing",
-    ),
-    Mutation(
-        "intents are taken over",
-        "intents/adoption.py",
-        "lasting = [it for it in self.lives.get(customer, {}).values() if _lasts(it, states, row, rules)]",
-        "lasting: list[Intent] = []",
-        "tests/intents/test_adoption.py::test_an_open_intent_is_as_its_life_had_left_it",
-    ),
-    Mutation(
-        "taken over to the end",
-        _ENGINE,
-        "adopt_until=-1 if last else cursor.adopt_until,",
-        "adopt_until=-1,",
-        "tests/streams/test_recovery.py::test_a_rebuild_that_is_cut_short_begins_again",
-    ),
-    Mutation(
-        "the published watermark is taken over",
-        _ENGINE,
-        "max(cursor.watermark_ms, published.watermark) if last else cursor.watermark_ms,",
-        "cursor.watermark_ms,",
-        "tests/streams/test_recovery.py::test_idle_time_stays_passed",
-    ),
-    Mutation(
-        "what was answered is not asked again",
-        _ENGINE,
-        "partition.last, partition.answered = published.last, frozenset(published.answered)",
-        "partition.last, partition.answered = published.last, frozenset()",
-        "tests/streams/test_recovery.py::test_what_was_answered_is_not_asked_again",
-    ),
-    Mutation(
-        "a log that lost its end stops the worker",
-        "streams/recovery.py",
-        "if until > end or published.last >= end:",
-        "if False:",
-        "tests/streams/test_recovery.py::test_a_topic_made_anew",
-    ),
-    Mutation(
-        "dead letters are not repeated",
-        _WORKER,
-        "if offset >= partition.acknowledged]",
-        "]",
-        "tests/streams/test_recovery.py::test_what_was_refused_is_not_refused_again",
-    ),
-]
-"""After a loss of Redis."""

@@ -307,6 +307,20 @@ def test_chunks_are_finished_in_order() -> None:
     assert asyncio.run(agent()) == [10, 20, 30]
 
 
+def test_acknowledged_where_it_was_sought() -> None:
+    """An offset that no chunk of this worker's ended at is committed only where this very seek has gone to."""
+
+    async def agent() -> list[int | None]:
+        consumer, seen = sought(10, 7), []
+        for generation, offset in ((6, 10), (7, 11), (7, 10)):
+            consumer._committed_offset[LANE] = 10
+            consumer.acknowledge(LANE, generation, offset)
+            seen.append(consumer._committed_offset[LANE])
+        return seen
+
+    assert asyncio.run(agent()) == [10, 10, None]  # Faust commits where it knows of no commit
+
+
 def test_chunks_of_an_earlier_seek_are_dropped() -> None:
     """What was queued before a seek is neither handed out nor finished, also where it begins at the same offset."""
 
