@@ -16,13 +16,14 @@ endif
 BIN := $(dir $(PY))
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test soak fuzz check format lock audit clean
+.PHONY: help demo test soak fuzz mutations check format lock audit clean
 
 help:
 	@echo "make demo    a first look: the whole way on made-up customers, in under a minute"
 	@echo "make test    all tests (ARGS='-k windows' for some)"
 	@echo "make fuzz    any bytes into each decoder (MINUTES=2 each, ARGS='state outbox' for some)"
 	@echo "make soak    crash tests with real services: SEED=1 MINUTES=2, ARGS=--swapping for models that change"
+	@echo "make mutations  take each guard out in turn and see a test go red (ARGS='commit seek' for some)"
 	@echo "make check   format, lint, types, import rules"
 	@echo "make format  format, and mend what can be mended"
 	@echo "make audit   known weaknesses of what constraints.txt pins; needs the network"
@@ -39,6 +40,9 @@ fuzz: $(DEV_READY)
 
 soak: $(DEV_READY)
 	@$(PY) -m tests.soak --seed $(SEED) --minutes $(MINUTES) $(ARGS)
+
+mutations: $(DEV_READY)
+	@$(PY) -m tests.mutations $(ARGS)
 
 check: $(DEV_READY)
 	$(PY) -m ruff format --check .

@@ -187,6 +187,16 @@ def test_duplicates() -> None:
     )  # 52 are folded, the first among them
 
 
+def test_duplicates_in_a_later_chunk() -> None:
+    """An id among the raw entries that an earlier chunk has left changes nothing either."""
+    first = Event("anna", "view", START, 1, (7,))
+    partition, words = Partition(["anna"]), []
+    for event in (first, Event("anna", "view", START + 9, 2, (7,)), first, Event("anna", "view", START + 10, 1, (8,))):
+        words += [bool(worked.wave.applied[0]) for worked in partition.run([event])]
+    assert words == [True, True, False, False]
+    assert [entry.time for entry in plain(partition.state("anna"))] == [START, START + 9]
+
+
 def test_duplicate_of_another_time() -> None:
     """A duplicate changes nothing even if its time is another: it makes nobody late, and prolongs no state."""
     first = Event("anna", "view", START, 1, (7,))

@@ -182,6 +182,17 @@ def steered() -> Setup:
     return Setup(STEERED, plain_setup.catalogue, plain_setup.names)
 
 
+def test_another_worker_knows_who_is_forgotten() -> None:
+    """A worker that claims the partition after a forget drops what the one before it would have dropped."""
+    records = resurrecting()
+    cut = 1 + max(n for n, (_, value) in enumerate(records[:8]) if b'"forget"' in (value or b""))
+    app, store = StandIn(records), TroubledStore()
+    asyncio.run(worker(app, store).work(app.chunk(0, cut)))
+    app.sought = cut
+    run(app, store)
+    assert (app.said(), store.states()) == clean(records)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_a_lost_store_forgets_nobody_forgotten(seed: int) -> None:
     """Emptied anywhere after the forgets, and the log worked from its beginning: who was forgotten still is."""

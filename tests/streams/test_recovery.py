@@ -314,6 +314,51 @@ def test_a_quiet_partition_is_rebuilt_too(*, restarted: bool) -> None:
     assert job.logs() == logs_of(states)
 
 
+def test_nothing_is_acknowledged_while_rebuilding() -> None:
+    """A claim of a partition that is rebuilt leaves Kafka's committed offset; a claim after that has it committed."""
+    shop = Shop()
+    for n in range(4):
+        shop.view(n * MINUTE, "tea", 0.4)
+    job = Job(shop.records, size=2)
+    job.until(4)
+    job.lose(0)
+    job.restart(acknowledged=4)
+    job.app.commits.clear()
+    job.app.sought = 0
+    job.until(2)
+    assert (job.store.at().position, job.store.at().adopt_until, job.app.commits) == (2, 4, [])
+    job.until(4)
+    job.restart(acknowledged=4)
+    asyncio.run(job.worker.tick())
+    asyncio.run(job.worker.tick())
+    job.restart(acknowledged=4)
+    asyncio.run(job.worker.tick())
+    assert job.app.commits[-1:] == [4]
+
+
+def test_no_idle_time_while_rebuilding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rebuild that nothing comes of for long leaves the watermark alone: the records to come were all in time."""
+    clock = Clock.of_worker(monkeypatch)
+    shop = Shop()
+    for n in range(4):
+        shop.view(n * MINUTE, "tea", 0.4, f"c{n}")
+    job = Job(shop.records, size=2)
+    job.until(4)
+    job.lose(0)
+    job.restart(acknowledged=4)
+    job.worker.idle_s = 1
+    job.app.sought = 0
+    job.until(2)
+    mark = job.store.at().watermark_ms
+    assert job.store.at().adopt_until > job.store.at().position
+    clock.now += 40 * 60
+    asyncio.run(job.worker.tick())
+    assert job.store.at().watermark_ms == mark
+    job.until(4)
+    asyncio.run(job.worker.tick())
+    assert job.logs() == logs_of(clean(shop.records)[1])
+
+
 def test_a_topic_made_anew() -> None:
     """Intents that speak of records which the log does not have stop the worker: a person must decide."""
     records = busy_shop(1)

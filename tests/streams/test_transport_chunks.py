@@ -3,10 +3,12 @@
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 from confluent_kafka import Producer
 from faust.types import TP, StreamT
@@ -14,7 +16,7 @@ from faust.types import TP, StreamT
 from streams import transport_chunks
 from streams.record_chunk import RecordChunk
 from streams.transport import chunk_app
-from streams.transport_chunks import ChunkConsumer, SeekFailed
+from streams.transport_chunks import ChunkConsumer, ChunkStream, SeekFailed
 from tests.services import Service
 from tests.streams.transport_workers import Make, Worker, assert_contiguous, crash, pauses
 
@@ -247,3 +249,113 @@ def test_a_seek_that_hangs_ends_the_worker(setting: Make, kafka: Service, monkey
             pass
 
     assert isinstance(asyncio.run(crash(app, before_stop=kafka.resume)), SeekFailed)
+
+
+# Without a Kafka
+
+
+LANE = TP("lane", 0)
+
+
+def queued(start: int, end: int, generation: int) -> RecordChunk:
+    """A chunk of empty records, of a generation."""
+    nothing: list[bytes | None] = [b""] * (end - start)
+    offsets, stamps = np.arange(start, end), np.full(end - start, -1)
+    return RecordChunk(*LANE, generation, start, end, nothing, nothing, offsets, stamps)
+
+
+def sought(position: int, generation: int) -> ChunkConsumer:
+    """A consumer that never met Kafka, as its seek would have left it."""
+    consumer = cast(ChunkConsumer, chunk_app("unmet", broker="127.0.0.1:1").consumer)
+    consumer._generations[LANE], consumer._finished[LANE] = generation, position
+    return consumer
+
+
+async def handed_out(consumer: ChunkConsumer, chunks: list[RecordChunk]) -> AsyncIterator[RecordChunk]:
+    """What the stream hands the agent of the chunks that come to it."""
+
+    async def coming() -> AsyncIterator[RecordChunk]:
+        for chunk in chunks:
+            yield chunk
+
+    stream = cast(ChunkStream, consumer.app.stream(coming()))
+    async for chunk in stream._current(coming()):
+        yield chunk
+
+
+def test_a_chunk_is_finished_when_the_agent_comes_back() -> None:
+    """What the agent works on is not acknowledged; when it asks for the next chunk, this one is."""
+
+    async def agent() -> list[tuple[int, int | None]]:
+        consumer = sought(10, 7)
+        work = handed_out(consumer, [queued(10, 20, 7), queued(20, 30, 7)])
+        seen = [(chunk.start, consumer._new_offset(LANE)) async for chunk in work]
+        return [*seen, (30, consumer._new_offset(LANE))]
+
+    assert asyncio.run(agent()) == [(10, 10), (20, 20), (30, 30)]
+
+
+def test_chunks_are_finished_in_order() -> None:
+    """Behind a chunk that is not finished none is, or a commit would pass it."""
+
+    async def agent() -> list[int | None]:
+        consumer, seen = sought(10, 7), []
+        for chunk in (queued(20, 30, 7), queued(10, 20, 7), queued(20, 30, 7)):
+            consumer.finish(chunk)
+            seen.append(consumer._new_offset(LANE))
+        return seen
+
+    assert asyncio.run(agent()) == [10, 20, 30]
+
+
+def test_acknowledged_where_it_was_sought() -> None:
+    """An offset that no chunk of this worker's ended at is committed only where this very seek has gone to."""
+
+    async def agent() -> list[int | None]:
+        consumer, seen = sought(10, 7), []
+        for generation, offset in ((6, 10), (7, 11), (7, 10)):
+            consumer._committed_offset[LANE] = 10
+            consumer.acknowledge(LANE, generation, offset)
+            seen.append(consumer._committed_offset[LANE])
+        return seen
+
+    assert asyncio.run(agent()) == [10, 10, None]  # Faust commits where it knows of no commit
+
+
+def test_chunks_of_an_earlier_seek_are_dropped() -> None:
+    """What was queued before a seek is neither handed out nor finished, also where it begins at the same offset."""
+
+    async def agent() -> tuple[list[int], int | None]:
+        consumer = sought(10, 7)
+        old = queued(10, 20, 6)
+        work = [chunk.generation async for chunk in handed_out(consumer, [old, queued(10, 15, 7)])]
+        consumer.finish(replace(old, start=15))
+        return work, consumer._new_offset(LANE)
+
+    assert asyncio.run(agent()) == ([7], 15)
+
+
+def test_the_start_is_the_stores(embedded_broker: str) -> None:
+    """A partition is read from the position that its store tells, not from its beginning."""
+    producer = Producer({"bootstrap.servers": embedded_broker})
+    for value in range(10):
+        producer.produce("started", str(value).encode(), partition=0)
+    assert producer.flush(10) == 0
+    chunks: list[RecordChunk] = []
+
+    async def start_positions(partitions: frozenset[TP]) -> dict[TP, int]:
+        return {tp: 6 if tp.partition == 0 else -1 for tp in partitions}
+
+    async def go() -> BaseException | None:
+        app = chunk_app("started", broker=embedded_broker, start_positions=start_positions)
+
+        @app.agent(app.topic("started"), name="test.read")
+        async def read(stream: StreamT[RecordChunk]) -> None:
+            async for chunk in stream:
+                chunks.append(chunk)
+                raise EOFError
+
+        return await crash(app)
+
+    assert isinstance(asyncio.run(go()), EOFError)
+    assert [(chunk.start, chunk.values) for chunk in chunks] == [(6, [b"6", b"7", b"8", b"9"])]

@@ -72,6 +72,7 @@ class StandIn:
     begin: int = 0
     acknowledged: int = -1
     rewinds: list[int] = field(default_factory=list)
+    commits: list[int] = field(default_factory=list)
     asked: int = 0
     given_up: set[TP] = field(default_factory=set)
     counts: dict[str, int] = field(default_factory=lambda: {"clickstream": 1, "intents": 1, "examples": 1, DEAD: 1})
@@ -139,7 +140,8 @@ class StandIn:
         yield [(record.value, record.headers) for record in self.of(topic)[-last:]]
 
     def acknowledge(self, topic: str, partition: int, generation: int, offset: int) -> None:
-        """Kafka's own offsets are no matter here."""
+        """Note what is to be committed to Kafka at a claim."""
+        self.commits.append(offset)
 
     async def read_to_end(self, topic: str, partition: int, position: int) -> bool:
         """Whether there is no more, as the test has it."""

@@ -1,0 +1,177 @@
+"""The guards of what is counted, learned and forgotten: each event once, and time that nobody pushes."""
+
+from typing import Final
+
+from tests.mutations.mutation import Mutation
+
+_MODEL_STORE: Final = "intents/model_store.py"
+_STEPS: Final = "streams/steps.py"
+_APPLY: Final = "features/apply.py"
+_WORKER: Final = "streams/worker.py"
+_ENGINE: Final = "streams/engine.py"
+_TRAINING: Final = "intents/training.py"
+_SNAPSHOTS: Final = "intents/snapshots.py"
+_APPLIES: Final = "tests/features/test_apply.py::"
+_WORKS: Final = "tests/streams/test_worker.py::"
+_LEARNS: Final = "tests/intents/test_training.py::"
+
+ONCE: Final = [
+    Mutation(
+        "dedup: near", _APPLY, "    known[seat[same]] = True\n", "", _APPLIES + "test_duplicates_in_a_later_chunk"
+    ),
+    Mutation("dedup: far", _APPLY, "    if len(held):\n", "    if False:\n", _APPLIES + "test_duplicates"),
+    Mutation(
+        "dedup: within a chunk",
+        _APPLY,
+        "    first[order[1:]] = ~again\n",
+        "",
+        _APPLIES + "test_duplicates",
+    ),
+    Mutation(
+        "what cannot be told from a duplicate is not counted",
+        _APPLY,
+        "unverifiable = ~forgotten & ~known & (time <= memory.floor[owner])",
+        "unverifiable = np.zeros(len(time), dtype=bool)",
+        _APPLIES + "test_unverifiable",
+    ),
+    Mutation("trainer's marks", _TRAINING, "if at <= before:", "if False:", _LEARNS + "test_two_publishers"),
+    Mutation(
+        "trainer's restart",
+        _TRAINING,
+        "if not (again and question.time + self.horizon_ms < self._resolved.passed(source)):",
+        "if True:",
+        _LEARNS + "test_killed",
+    ),
+    Mutation(
+        "outcomes are remembered over a restart",
+        _TRAINING,
+        "[recent[0][3] for recent in self._recent_outcomes.values() if recent]",
+        "[]",
+        _LEARNS + "test_a_late_question_after_a_restart",
+    ),
+]
+"""Nothing twice: events and lessons."""
+
+TIME: Final = [
+    Mutation(
+        "no idle time while Kafka is away",
+        _WORKER,
+        "held.quiet_since = max(held.quiet_since, self.app.heard_since(*tp))",
+        "held.quiet_since = held.quiet_since",
+        _WORKS + "test_an_absent_kafka_is_not_quiet",
+    ),
+    Mutation(
+        "an absence is noticed",
+        "streams/transport_heard.py",
+        "if now_s - at > LONGEST_BREAK_S:",
+        "if before is None:",
+        "tests/streams/test_transport_heard.py::test_an_absence",
+    ),
+    Mutation(
+        "no idle time before the end",
+        _WORKER,
+        "            or not await self.app.read_to_end(key.topic, key.partition, at)\n",
+        "",
+        _WORKS + "test_no_idle_advance",
+    ),
+    Mutation(
+        "no idle time while rebuilding",
+        _WORKER,
+        "            or partition.rebuilding\n",
+        "",
+        "tests/streams/test_recovery.py::test_no_idle_time_while_rebuilding",
+    ),
+    Mutation(
+        "watermark: the broker's bound",
+        "streams/wire.py",
+        "clock = np.where(stamp >= 0, np.minimum(time, stamp + AHEAD_MS), time)",
+        "clock = time",
+        "tests/streams/test_wire.py::test_clock",
+    ),
+    Mutation(
+        "watermark: never back",
+        "features/events.py",
+        "np.maximum(np.maximum.accumulate(self.clock) - lateness_ms, before_ms)",
+        "(np.maximum.accumulate(self.clock) - lateness_ms)",
+        "tests/features/test_events.py::test_watermark",
+    ),
+]
+"""What moves time, and what must not."""
+
+FORGOTTEN: Final = [
+    Mutation(
+        "tombstones are kept",
+        _ENGINE,
+        "        partition.tombstones = partition.tombstones.after(commit.forgotten)\n",
+        "",
+        "tests/streams/test_forgetting.py::test_nothing_is_resurrected",
+    ),
+    Mutation(
+        "tombstones are found by a claim",
+        _ENGINE,
+        "tombstones = Tombstones(self.hash_key, claimed.forgotten)",
+        "tombstones = Tombstones(self.hash_key)",
+        "tests/streams/test_forgetting.py::test_another_worker_knows_who_is_forgotten",
+    ),
+    Mutation(
+        "tombstones bury",
+        "features/tombstones.py",
+        "return (time <= tombstone) & (watermark <= tombstone + REBUILD_MS)",
+        "return time < np.zeros(len(time))",
+        _APPLIES + "test_forget",
+    ),
+    Mutation(
+        "the outbox of a forget is cleared",
+        _STEPS,
+        "if (piece.chunk.kind == _FORGET).any():",
+        "if False:",
+        "tests/streams/test_forgetting.py::test_nothing_of_a_forgotten_customer_is_left",
+    ),
+]
+"""Erasure."""
+
+MODELS: Final = [
+    Mutation(
+        "snapshot: finite",
+        _SNAPSHOTS,
+        "if not all(np.isfinite(array).all() for array in numbers.values()):",
+        "if False:",
+        "tests/intents/test_snapshots.py::test_not_finite",
+    ),
+    Mutation(
+        "snapshot: of this bundle",
+        _SNAPSHOTS,
+        "if header.bundle_hash != bundle.hash:",
+        "if False:",
+        "tests/intents/test_snapshots.py::test_another_bundle",
+    ),
+    Mutation(
+        "snapshot: as it was written",
+        _MODEL_STORE,
+        "if content_hash(content) not in name:",
+        "if False:",
+        "tests/intents/test_model_store.py::test_content_is_what_the_name_says",
+    ),
+    Mutation(
+        "snapshot: written if absent",
+        _MODEL_STORE,
+        "if not self._fs.exists(path):",
+        "if True:",
+        "tests/intents/test_model_store.py::test_written_if_absent",
+    ),
+    Mutation(
+        "snapshot: the lowest hash of an offset",
+        _MODEL_STORE,
+        'by_offset.setdefault(name.split("-")[0], []).append(name)',
+        'by_offset.setdefault(name.split("-")[0], []).insert(0, name)',
+        "tests/intents/test_model_store.py::test_newest_of_one_offset",
+    ),
+    Mutation(
+        "a vector to learn from: finite",
+        "intents/pipeline.py",
+        "if not np.isfinite(vector).all():",
+        "if False:",
+        "tests/intents/test_pipeline.py::test_refuses_what_would_poison",
+    ),
+]
+"""Models."""

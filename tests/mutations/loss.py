@@ -1,0 +1,106 @@
+"""The guards that hold after a loss of Redis: it is noticed, and what was published stays true."""
+
+from typing import Final
+
+from tests.mutations.mutation import Mutation
+
+_STEPS: Final = "streams/steps.py"
+_RECOVERY: Final = "streams/recovery.py"
+_PARTITION: Final = "streams/partition.py"
+_CLAIMS: Final = "streams/claims.py"
+_ENGINE: Final = "streams/engine.py"
+
+LOSS: Final = [
+    Mutation(
+        "a loss is noticed",
+        "streams/recovery.py",
+        "return max(cursor.adopt_until, start, acknowledged, published.last)",
+        "return -1",
+        "tests/streams/test_recovery.py::test_how_a_loss_is_noticed",
+    ),
+    Mutation(
+        "a claim looks for a loss",
+        _CLAIMS,
+        "        await lasting(lambda: self.recovery.settle(found))\n",
+        "",
+        "tests/streams/test_recovery.py::test_states_lost_and_rebuilt",
+    ),
+    Mutation(
+        "a loss is noticed without a record",
+        _CLAIMS,
+        "if found != partition.cursor:",
+        "if False:",
+        "tests/streams/test_recovery.py::test_a_quiet_partition_is_rebuilt_too",
+    ),
+    Mutation(
+        "a quiet rebuild goes on",
+        _CLAIMS,
+        "if partition.rebuilding and not held.sought:",
+        "if False:",
+        "tests/streams/test_recovery.py::test_a_quiet_partition_is_rebuilt_too",
+    ),
+    Mutation(
+        "nothing is acknowledged while rebuilding",
+        _CLAIMS,
+        "if cursor.adopt_until < 0:",
+        "if True:",
+        "tests/streams/test_recovery.py::test_nothing_is_acknowledged_while_rebuilding",
+    ),
+    Mutation(
+        "examples are not repeated",
+        _ENGINE,
+        "for end in (partition.acknowledged, partition.cursor.adopt_until):",
+        "for end in (partition.cursor.adopt_until,):",
+        "tests/streams/test_recovery.py::test_examples_are_not_made_again",
+    ),
+    Mutation(
+        "nothing is scored while rebuilding",
+        _PARTITION,
+        "return self.cursor.position < self.cursor.adopt_until",
+        "return False",
+        "tests/streams/test_recovery.py::test_another_model_contradicts_nothing",
+    ),
+    Mutation(
+        "intents are taken over",
+        "intents/adoption.py",
+        "lasting = [it for it in self.lives.get(customer, {}).values() if _lasts(it, states, row, rules)]",
+        "lasting: list[Intent] = []",
+        "tests/intents/test_adoption.py::test_an_open_intent_is_as_its_life_had_left_it",
+    ),
+    Mutation(
+        "taken over to the end",
+        _RECOVERY,
+        "adopt_until=-1 if last else cursor.adopt_until,",
+        "adopt_until=-1,",
+        "tests/streams/test_recovery.py::test_a_rebuild_that_is_cut_short_begins_again",
+    ),
+    Mutation(
+        "the published watermark is taken over",
+        _RECOVERY,
+        "max(cursor.watermark_ms, published.watermark) if last else cursor.watermark_ms,",
+        "cursor.watermark_ms,",
+        "tests/streams/test_recovery.py::test_idle_time_stays_passed",
+    ),
+    Mutation(
+        "what was answered is not asked again",
+        _RECOVERY,
+        "partition.last, partition.answered = published.last, frozenset(published.answered)",
+        "partition.last, partition.answered = published.last, frozenset()",
+        "tests/streams/test_recovery.py::test_what_was_answered_is_not_asked_again",
+    ),
+    Mutation(
+        "a log that lost its end stops the worker",
+        "streams/recovery.py",
+        "if until > end or published.last >= end:",
+        "if False:",
+        "tests/streams/test_recovery.py::test_a_topic_made_anew",
+    ),
+    Mutation(
+        "dead letters are not repeated",
+        _STEPS,
+        "if offset >= partition.acknowledged]",
+        "]",
+        "tests/streams/test_recovery.py::test_what_was_refused_is_not_refused_again",
+    ),
+]
+"""After a loss of Redis."""
