@@ -405,21 +405,22 @@ def test_records_of_intents() -> None:
 
 
 def test_states_end_a_month_after_the_last_event() -> None:
-    """The end of a state is one of the customer's deadlines: after 30 days without events nothing is left."""
+    """The end of a state is one of the customer's deadlines: after 30 days nothing is left; at once of the forgotten."""
     shop = Shop()
     shop.view(0, "tea", 0.3)
     shop.do("forget", 5, None, "ben")
     bench = Bench()
     partition = bench.claim()
-    bench.work(partition, bench.chunk(shop.records))
+    ((_, commit),) = bench.work(partition, bench.chunk(shop.records))
+    assert (commit.states["ben"], commit.deadlines["ben"], len(commit.forgotten)) == (None, None, 1)
     day = 24 * 60 * MINUTE
     shop.clock(30 * day)
     ((_, commit),) = bench.work(partition, bench.chunk(shop.records[2:], 2))
     assert commit.states["anna"] is not None  # its intent's end made it due
     shop.clock(30 * day + 6)
     ((_, commit),) = bench.work(partition, bench.chunk(shop.records[3:], 3))
-    assert (commit.states["anna"], commit.states["ben"]) == (None, None)
-    assert (commit.deadlines["anna"], commit.deadlines["ben"]) == (None, None)
+    assert (commit.states["anna"], commit.deadlines["anna"]) == (None, None)
+    assert "ben" not in commit.states
 
 
 def test_random_models_agree_on_chunks() -> None:

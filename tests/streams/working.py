@@ -97,7 +97,7 @@ class StandIn:
         """Seek, in a new generation."""
         assert (topic, partition) == self.lane
         self.rewinds.append(offset)
-        self.seek(offset)
+        self.seek(offset if offset >= 0 else max(self.acknowledged, self.begin))
 
     def seek(self, offset: int) -> None:
         """What Kafka hands out next begins at `offset`."""
