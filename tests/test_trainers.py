@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -36,6 +37,8 @@ from tests.job import PARTITIONS, KafkaRun, cut, first_records, learned
 from tests.services import Service
 
 SESSION_S: Final = 6.0
+SAVED: Final = r"saved (\d{20})-(\w{16})\.snapshot"
+"""What a trainer logs of a snapshot: the offset, and the hash of its content."""
 
 
 @cache
@@ -66,11 +69,10 @@ def publish(job: KafkaRun, records: Sequence[bytes]) -> None:
 
 
 class Lineage:
-    """What a store held while it was watched: every snapshot's offset and hashes, and each newest one in turn."""
+    """The newest snapshots that a store had, one after another, while it was watched."""
 
     def __init__(self, url: str) -> None:
         self._store, self._over = ModelStore(url), Event()
-        self.hashes: dict[int, set[str]] = defaultdict(set)
         self.newest: list[int] = [0]
 
     @contextmanager
@@ -83,32 +85,28 @@ class Lineage:
         finally:
             self._over.set()
             thread.join()
-            self.look()
+            self._look()
 
     def _watch(self) -> None:
         while not self._over.wait(0.02):
-            self.look()
+            self._look()
 
-    def look(self) -> int:
-        """Note what is there now; returns the newest offset."""
-        offset = 0
-        for name in self._store.names():
-            number, _, rest = name.partition("-")
-            offset = int(number)
-            self.hashes[offset].add(rest.removesuffix(".snapshot"))
+    def _look(self) -> None:
+        offset = int(self._store.names()[-1].split("-")[0]) if self._store.names() else 0
         if offset != self.newest[-1]:
             self.newest.append(offset)
-        return offset
 
     def wait_for(self, offset: int) -> None:
         """Wait until the newest snapshot is of this offset, or a later one."""
         wait_for(lambda: self.newest[-1] >= offset, f"a snapshot of {offset}", 60)
 
-    def assert_right(self) -> None:
-        """Each snapshot was the one of its offset, the newest never went back, and the last one knows everything."""
+    def assert_right(self, *logs: str) -> None:
+        """What trainers saved of an offset was right, the newest never went back, and the last one knows everything."""
+        saved = {(int(offset), hash_) for log in logs for offset, hash_ in re.findall(SAVED, log)}
+        assert len(saved) > 3
+        assert saved == {(offset, right_hashes()[offset - 1]) for offset, _ in saved}
         assert self.newest == sorted(self.newest)
-        assert self.hashes == {offset: {right_hashes()[offset - 1]} for offset in self.hashes}
-        newest = ModelStore(self._store.url).newest(CORE)
+        newest = self._store.newest(CORE)
         assert newest is not None and newest[1].reading.next == len(lessons())
         assert newest[1].model.ready
 
@@ -125,7 +123,7 @@ def job(kafka: Service, topic_factory: TopicFactory, tmp_path: Path) -> KafkaRun
         dead_letter=topic_factory("dead-letter", 1),
         model_store=str(tmp_path / "models"),
         idle_s=0,
-        snapshot_s=0.2,
+        snapshot_s=0.1,
     )
     return KafkaRun(settings, tmp_path)
 
@@ -142,7 +140,7 @@ def test_two_trainers_that_know_nothing_of_each_other(job: KafkaRun, tmp_path: P
             lineage.wait_for(half)
             publish(job, lessons()[half:])
             wait_for(lambda: job.has_logged(last, one) and other.has_logged(last, two), f"both {last}", 60)
-    lineage.assert_right()
+    lineage.assert_right(job.said(one), other.said(two))
 
 
 def test_trainer_paused_longer_than_its_session(job: KafkaRun) -> None:
@@ -152,8 +150,7 @@ def test_trainer_paused_longer_than_its_session(job: KafkaRun) -> None:
     with Lineage(job.settings.model_store).watched() as lineage, job.process("train", *session) as zombie:
         lineage.wait_for(1)
         os.kill(zombie.pid, signal.SIGSTOP)
-        asleep_at = lineage.look()
-        assert asleep_at < most, "it was paused too late"
+        assert ModelStore(job.settings.model_store).names()[-1] < f"{most:020d}", "it was paused too late"
         before = len(job.said(zombie))
         with job.process("train", *session) as owner:
             lineage.wait_for(most)
@@ -164,10 +161,9 @@ def test_trainer_paused_longer_than_its_session(job: KafkaRun) -> None:
             assert owner.wait(20) == 0
         publish(job, lessons()[most:])
         lineage.wait_for(len(lessons()))
-        old = job.said(zombie)[before:].split("saved ")[1]
-        assert int(old.split("-")[0]) < most
-        assert job.has_logged(f"saved {len(lessons()):020d}-", zombie)
-    lineage.assert_right()
+    awake = re.findall(SAVED, job.said(zombie)[before:])
+    assert int(awake[0][0]) < most and int(awake[-1][0]) == len(lessons())
+    lineage.assert_right(job.said(zombie), job.said(owner))
 
 
 def test_worker_refuses_snapshots_that_cannot_be_used(job: KafkaRun, redis_url: str, tmp_path: Path) -> None:
@@ -175,9 +171,9 @@ def test_worker_refuses_snapshots_that_cannot_be_used(job: KafkaRun, redis_url: 
 
     Meanwhile the worker works, with the last good one; the next good one is taken.
     """
-    simulate(tmp_path / "shop.jsonl", events=3_600, customers=120, days=1.0)
-    batch = first_records(tmp_path / "shop.jsonl", 3_600)
-    good, better = learned(cut(batch, 0, 1_800)), learned(cut(batch, 0, 2_000))
+    simulate(tmp_path / "shop.jsonl", events=2_100, customers=80, days=0.6)
+    batch = first_records(tmp_path / "shop.jsonl", 2_100)
+    good, better = learned(cut(batch, 0, 900)), learned(cut(batch, 0, 1_000))
     job.settings = replace(job.settings, redis_url=redis_url, threshold=0.02)
     store = ModelStore(job.settings.model_store)
     before, after = decode(good, CORE).reading.next, decode(better, CORE).reading.next
@@ -191,7 +187,7 @@ def test_worker_refuses_snapshots_that_cannot_be_used(job: KafkaRun, redis_url: 
 
         wait_for(lambda: job.has_logged("Worker ready", worker), "the worker", 30)
         speaks = [takes(good, before)]
-        job.send(cut(batch, 2_000, 2_800))
+        job.send(cut(batch, 1_000, 1_400))
         job.finish(worker)
         for n, (content, why) in enumerate(unusable(better).items(), 1):
             name = store.save(content, before + n)
@@ -200,12 +196,12 @@ def test_worker_refuses_snapshots_that_cannot_be_used(job: KafkaRun, redis_url: 
             said = f"snapshot {name} is passed over: {why or 'its content is not what its name says'}"
             wait_for(lambda said=said: job.has_logged(said, worker), said, 30)  # type: ignore[misc]
         assert before + len(unusable(better)) < after
-        half = np.bincount(places[2_000:2_800], minlength=PARTITIONS)
-        job.send(cut(batch, 2_800, 3_200))
+        half = np.bincount(places[1_000:1_400], minlength=PARTITIONS)
+        job.send(cut(batch, 1_400, 1_700))
         job.finish(worker)
         speaks.append(takes(better, after))
-        whole = np.bincount(places[2_000:3_200], minlength=PARTITIONS)
-        job.send(cut(batch, 3_200, 3_600))
+        whole = np.bincount(places[1_000:1_700], minlength=PARTITIONS)
+        job.send(cut(batch, 1_700, 2_100))
         job.finish(worker)
         assert job.said(worker).count(": model ") == 2
     spoke: dict[int, set[str]] = defaultdict(set)
