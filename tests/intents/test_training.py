@@ -464,6 +464,15 @@ def test_a_late_question_after_a_restart() -> None:
     assert labels(taught(lesson(Ask(0, 1)), trainer=continued)) == (0, 1)
 
 
+def test_an_outcome_waits_for_a_late_question_over_a_restart() -> None:
+    """An outcome that no open question asked for when the snapshot was made still answers one that is read after it."""
+    trainer = taught(lesson(Got(5, 1), watermark=HORIZON))
+    continued = Trainer(CORE, HORIZON, decode(encode(trainer.checkpoint()), CORE))
+    assert continued.position == 0  # it reads the outcome again
+    taught(lesson(Got(5, 1), watermark=HORIZON), trainer=continued)
+    assert labels(taught(lesson(Ask(1, 2), watermark=2 * HORIZON), trainer=continued)) == (1, 0)
+
+
 def test_a_restart_reads_only_what_is_pending() -> None:
     """A snapshot's trainer reads from the oldest open question on, not from the beginning."""
     topic = lessons()

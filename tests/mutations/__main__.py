@@ -8,6 +8,7 @@ import argparse
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,9 +24,9 @@ TIMEOUT_S: Final = 300.0
 _LEFT: Final = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist")
 
 
-def copied(place: Path) -> Path:
-    """A copy of the project in a directory, without what is made from it."""
-    return shutil.copytree(ROOT, place / "project", ignore=_LEFT)
+def copied(source: Path, place: Path) -> Path:
+    """A copy of a project in a directory, without what is made from it."""
+    return shutil.copytree(source, place / "project", ignore=_LEFT)
 
 
 def tried(project: Path, tests: list[str]) -> tuple[int, str, float]:
@@ -40,17 +41,17 @@ def tried(project: Path, tests: list[str]) -> tuple[int, str, float]:
         try:
             code = process.wait(TIMEOUT_S * (1 if len(tests) == 1 else 3))
         except subprocess.TimeoutExpired:
-            process.kill()
+            process.send_signal(signal.SIGINT)  # so that the services it has started end, too
             process.wait()
             code = -1
         out.seek(0)
         return code, out.read(), time.monotonic() - began
 
 
-def red(mutation: Mutation) -> tuple[str, float]:
+def red(mutation: Mutation, source: Path) -> tuple[str, float]:
     """(the test that went red, seconds) in a copy with a mutation; "" if it survives."""
     with tempfile.TemporaryDirectory(prefix="mi-") as place:
-        project = copied(Path(place))
+        project = copied(source, Path(place))
         mutation.apply(project)
         code, said, seconds = tried(project, [mutation.test])
     failed = re.search(r"^FAILED (\S+)", said, re.MULTILINE)
@@ -67,16 +68,20 @@ def main() -> int:
     words = parser.parse_args().words
     chosen = [it for it in MUTATIONS if not words or any(word in it.what for word in words)]
     with tempfile.TemporaryDirectory(prefix="mi-") as place:
-        code, said, seconds = tried(copied(Path(place)), list(dict.fromkeys(it.test for it in chosen)))
-    if code:
-        print(said, f"\nthe tests are red without any mutation (exit code {code})", sep="")
-        return 1
-    print(f"| removed ({len(chosen)}; without any, all pass in {seconds:.0f} s) | red | s |\n|---|---|---|", flush=True)
-    survivors = 0
-    for mutation in chosen:
-        test, seconds = red(mutation)
-        survivors += not test
-        print(f"| {mutation.what} | {f'`{test}`' if test else '**survives**'} | {seconds:.1f} |", flush=True)
+        source = copied(ROOT, Path(place))  # what is edited meanwhile does not matter
+        code, said, seconds = tried(source, list(dict.fromkeys(it.test for it in chosen)))
+        if code:
+            print(said, f"\nthe tests are red without any mutation (exit code {code})", sep="")
+            return 1
+        print(
+            f"| removed ({len(chosen)}; without any, all pass in {seconds:.0f} s) | red | s |\n|---|---|---|",
+            flush=True,
+        )
+        survivors = 0
+        for mutation in chosen:
+            test, seconds = red(mutation, source)
+            survivors += not test
+            print(f"| {mutation.what} | {f'`{test}`' if test else '**survives**'} | {seconds:.1f} |", flush=True)
     print(f"{len(chosen) - survivors} of {len(chosen)} mutations are red")
     return 1 if survivors else 0
 

@@ -47,7 +47,7 @@ ONCE: Final = [
         _TRAINING,
         "[recent[0][3] for recent in self._recent_outcomes.values() if recent]",
         "[]",
-        _LEARNS + "test_a_late_question_after_a_restart",
+        _LEARNS + "test_an_outcome_waits_for_a_late_question_over_a_restart",
     ),
 ]
 """Nothing twice: events and lessons."""

@@ -405,7 +405,7 @@ def test_records_of_intents() -> None:
 
 
 def test_states_end_a_month_after_the_last_event() -> None:
-    """The end of a state is one of the customer's deadlines: after 30 days nothing is left; at once of the forgotten."""
+    """A state ends by a deadline: after 30 days without events nothing is left; of the forgotten at once."""
     shop = Shop()
     shop.view(0, "tea", 0.3)
     shop.do("forget", 5, None, "ben")
