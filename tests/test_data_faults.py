@@ -29,7 +29,7 @@ from streams.wire import MAX_AHEAD_MS
 from tests.conftest import TopicFactory
 from tests.features.building import plain
 from tests.intents.replaying import MINUTE, handmade
-from tests.job import PARTITIONS, KafkaRun
+from tests.job import PARTITIONS, KafkaRun, without_repeats
 from tests.services import Service
 
 CATEGORIES = ["tents", "boats", "tea", "cake"]
@@ -102,8 +102,9 @@ def cursor(job: KafkaRun, partition: int = 0) -> Cursor:
 
 
 def statuses(job: KafkaRun) -> Counter[tuple[str, str]]:
-    """How often each (customer, status) was published."""
-    values = [orjson.loads(value) for lane in job.published(job.settings.intents).values() for value in lane]
+    """How often each (customer, status) was published, repeats of a record left out."""
+    lanes = job.published(job.settings.intents).values()
+    values = [orjson.loads(value) for lane in lanes for value in without_repeats(lane)]
     return Counter((value["customer_id"], value["status"]) for value in values)
 
 
@@ -257,8 +258,8 @@ def test_aborted_transactions_upstream_count_for_nothing(job: KafkaRun) -> None:
         assert statuses(job)[other, "expired"] == 0  # as idle, but not at its end
         assert cursor(job).watermark_ms == 1_000_001 - 1_000
         producer.commit_transaction(20.0)
-        wait_for(lambda: statuses(job)[name, "expired"] == 4, "the end of the intents", 60)
+        wait_for(lambda: statuses(job)[name, "expired"] == 2, "the end of the intents", 60)
     told = statuses(job)
-    assert told[name, "detected"] == 4 and told[other, "expired"] == 2
+    assert told[name, "detected"] == 2 and told[other, "expired"] == 2
     assert logs_of(job, [name, other]) == {name: [1_000_000, 1_000_003], other: [1_000_001]}
     assert letters(job) == []

@@ -58,4 +58,4 @@ def test_worker_and_trainer(ready: Installation, redis_url: str, tmp_path: Path)
         assert found["worker"][0]["found"].startswith("1 running") and found["train"][0]["found"].startswith(
             "1 running"
         )
-    assert " INFO " in (tmp_path / "worker.log").read_text()
+    assert '"level": "info"' in (tmp_path / "worker.log").read_text()  # no terminal, so JSON

@@ -163,7 +163,7 @@ def test_a_slow_agent_holds_the_fetching_back(setting: Make) -> None:
     worker.wait(lambda: len(worker.lines("began")) > 10, "ten chunks")
     status = Path(f"/proc/{worker.process.pid}/status").read_text()
     peak_mb = int(status.split("VmHWM:")[1].split()[0]) // 1024
-    assert peak_mb < 160
+    assert peak_mb < 200  # about 120 without records; all of them would be 150 more
     assert len(worker.lines("assigned")) == 1
 
 
