@@ -218,13 +218,13 @@ def test_a_worker_refuses_a_redis_that_evicts(make_job: MakeJob, own_redis: Serv
         raw.config_set("maxmemory-policy", "allkeys-lru")
         with job.process() as worker:
             assert worker.wait(60) == 1
-        assert "CONFIG SET maxmemory-policy noeviction" in job.logs()
+        assert "CONFIG SET maxmemory-policy noeviction" in job.said(worker)
         assert raw.dbsize() == 0
         raw.config_set("maxmemory-policy", "volatile-lru")  # no key of ours expires
         job.more(100)
         with job.process() as worker:
             job.finish(worker)
-        assert "maxmemory-policy is volatile-lru" in job.logs()
+        assert "maxmemory-policy is volatile-lru" in job.said(worker)
 
 
 def test_a_redis_that_does_not_say_how_it_is_set_up(make_job: MakeJob, own_redis: Service) -> None:
@@ -235,7 +235,7 @@ def test_a_redis_that_does_not_say_how_it_is_set_up(make_job: MakeJob, own_redis
     job.more(100)
     with job.process() as worker:
         job.finish(worker)
-    assert job.logs().count("whether Redis evicts states cannot be seen") == 1
+    assert job.said(worker).count("whether Redis evicts states cannot be seen") == 1
 
 
 def test_a_worker_through_tls_as_an_acl_user(make_job: MakeJob, tmp_path: Path) -> None:
