@@ -194,7 +194,7 @@ class KafkaRun:
 
     def logs(self) -> str:
         """The ends of the processes' logs."""
-        return "\n".join(f"{path.name}: {path.read_text()[-3000:]}" for path in sorted(self.folder.glob("*.log")))
+        return "\n".join(f"{path.name}: {path.read_text()[-20_000:]}" for path in sorted(self.folder.glob("*.log")))
 
     def published(self, topic: str, partitions: int = PARTITIONS) -> dict[int, list[bytes]]:
         """Values of a topic by partition, all there are now."""
