@@ -62,9 +62,9 @@ class UnreadableState(Exception):
 class States:
     """States of some customers, as columns of one row a customer.
 
-        `tombstone` (n,) is the time up to which events are forgotten (-1: none); it is not part of the blob, though
+    `tombstone` (n,) is the time up to which events are forgotten (-1: none); it is not part of the blob, though
     read from those of earlier releases: the partition keeps it (`features/tombstones.py`). `slots` (n, SLOTS) are SLOT
-        records and `notes[row, slot]` the bytes that a slot's owner keeps beside them.
+    records and `notes[row, slot]` the bytes that a slot's owner keeps beside them.
     """
 
     customers: list[str]

@@ -147,9 +147,7 @@ def detect(
         if asked is not None:
             scored.append(asked)
         if asked is not None and not past.only_logs:
-            confidence = np.rint(asked.p * STEP).astype(np.int64) if model.ready else np.full(len(asked.p), -1)
-            if past.answered:
-                confidence[past.stands(batch, asked)] = -1
+            confidence = _confidence(batch, asked, model, past)
             ask = np.where(asked.outcome, -1, np.arange(len(asked.event)))
             life.act(asked.event, ask, asked.candidates, confidence)
             causes += [asked] * (len(life.changes) - len(causes))
@@ -221,6 +219,16 @@ def _score(batch: Batch, states: States, wave: Wave, model: Model, setup: Setup)
     columns = model.columns(vectors, candidates.subject, candidates.before())
     p = model.probability(columns) if model.ready else model.fallback(candidates.rank)
     return Scored(events, outcome, candidates, vectors, columns, p)
+
+
+def _confidence(batch: Batch, asked: Scored, model: Model, past: Past) -> I64:
+    """Probabilities of the candidates in 1e-4 (c,), -1 where the model is not ready or an answer was published."""
+    if not model.ready:
+        return np.full(len(asked.p), -1)
+    confidence = np.rint(asked.p * STEP).astype(np.int64)
+    if past.answered:
+        confidence[past.stands(batch, asked)] = -1
+    return confidence
 
 
 def next_deadlines(states: States) -> I64:
