@@ -4,6 +4,8 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 ARGS ?=
+# files of tests at a time: most of what they do is wait; some tests run alone
+JOBS ?= $(if $(ARGS),0,4)
 SEED ?= 1
 # of a soak in all, or of each decoder that is fuzzed
 MINUTES ?= 2
@@ -20,7 +22,7 @@ BIN := $(dir $(PY))
 
 help:
 	@echo "make demo    a first look: the whole way on made-up customers, in under a minute"
-	@echo "make test    all tests (ARGS='-k windows' for some)"
+	@echo "make test    all tests, four files at a time (ARGS='-k windows' for some, one at a time)"
 	@echo "make fuzz    any bytes into each decoder (MINUTES=2 each, ARGS='state outbox' for some)"
 	@echo "make soak    crash tests with real services: SEED=1 MINUTES=2, ARGS=--swapping for models that change"
 	@echo "make mutations  take each guard out in turn and see a test go red (ARGS='commit seek' for some)"
@@ -33,7 +35,7 @@ demo: $(DEMO_READY)
 	@$(BIN)micro-intents demo $(ARGS)
 
 test: $(DEV_READY)
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 fuzz: $(DEV_READY)
 	@$(PY) -m tests.fuzz --minutes $(MINUTES) $(ARGS)

@@ -41,11 +41,18 @@ class TopicFactory(Protocol):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with the services that it asks for, so that `-m 'not kafka'` leaves those out."""
+    """Mark each test with the services that it asks for, so that `-m 'not kafka'` leaves those out.
+
+    Files of tests of the whole job come first, then those with a Kafka: they take longest, and files are run side by
+    side.
+    """
     for item in items:
         for fixture, marker in _SERVICES.items():
             if fixture in getattr(item, "fixturenames", ()):
                 item.add_marker(marker)
+    with_kafka = {item.path for item in items if item.get_closest_marker("kafka")}
+    whole = Path(__file__).parent
+    items.sort(key=lambda item: (item.path.parent != whole, item.path not in with_kafka))
 
 
 def missing(reason: str) -> NoReturn:
