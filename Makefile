@@ -84,7 +84,7 @@ audit:
 	@rm -rf build/audit && $(PYTHON) -m venv build/audit
 	@build/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit || \
 	  { echo "pip-audit cannot be fetched: see Dependencies in docs/security.md for a way without the network" >&2; exit 1; }
-	@build/audit/bin/pip-audit --disable-pip --no-deps --progress-spinner off -r constraints.txt || \
+	@build/audit/bin/pip-audit --disable-pip --no-deps --strict --progress-spinner off -r constraints.txt || \
 	  { echo "A weakness: move its pin (pyproject.toml, make lock). Else the databases cannot be reached: see Dependencies in docs/security.md" >&2; exit 1; }
 	@rm -rf build/audit
 
