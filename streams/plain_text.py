@@ -22,15 +22,19 @@ HIDDEN: Final = "…"
 SHORTEST_SECRET: Final = 4
 """Shorter ones are not looked for: they would be found everywhere."""
 
+_NOTE: Final = 30
+"""Characters that are enough to say how much was left out."""
+_USER: Final = re.compile(r"(\b[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/?#'\"]*@")
+_PASSWORD: Final = re.compile(r"((?:password|passwd|secret|token)['\"]?\s*[=:]\s*['\"]?)[^\s,&;)'\"]+", re.IGNORECASE)
 _SECRET_NAME: Final = re.compile(r"(?i)(?:^|_|-)(?:password|passwd|secret|token|sas|sig)$")
 
 
 def one_line(text: str, longest: int = LONGEST) -> str:
     """`text` with control characters written as escapes, and the middle left out where it is too long."""
-    text = _cut(text, longest)
+    text = cut(text, longest)
     if not text.isprintable():
         text = "".join(c if c.isprintable() else _escaped(c) for c in text)
-    return _cut(text, longest)
+    return cut(text, longest)
 
 
 def _escaped(character: str) -> str:
@@ -38,11 +42,12 @@ def _escaped(character: str) -> str:
     return "\\u007f" if character == "\x7f" else json.dumps(character)[1:-1]
 
 
-def _cut(text: str, longest: int) -> str:
+def cut(text: str, longest: int) -> str:
+    """`text`, of at most `longest` characters (no fewer than 30): its middle left out, and how much of it that is."""
     if len(text) <= longest:
         return text
-    half = longest // 2
-    return f"{text[:half]}…({len(text) - 2 * half} left out)…{text[-half:]}"
+    half = (longest - _NOTE) // 2
+    return f"{text[:half]}…({len(text) - 2 * half} left out)…{text[len(text) - half :]}"
 
 
 def without_credentials(address: str) -> str:
@@ -74,7 +79,11 @@ def _options(query: str) -> list[tuple[str, str, str]]:
 
 
 class Hiding:
-    """Replaces secrets in text, in every spelling in which a URL may hold them."""
+    """Replaces secrets in text.
+
+    Those that are known, in every spelling in which a URL may hold them; and whatever else stands before the @ of a URL
+    or is called a password.
+    """
 
     def __init__(self, secrets: Iterable[str]) -> None:
         found = {spelling for secret in secrets for spelling in _spellings(secret)}
@@ -83,7 +92,8 @@ class Hiding:
 
     def hide(self, text: str) -> str:
         """`text` without the secrets."""
-        return self._pattern.sub(HIDDEN, text) if self._pattern else text
+        text = self._pattern.sub(HIDDEN, text) if self._pattern else text
+        return _PASSWORD.sub(rf"\1{HIDDEN}", _USER.sub(rf"\1{HIDDEN}@", text))
 
 
 def _spellings(secret: str) -> Iterable[str]:

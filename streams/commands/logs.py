@@ -30,13 +30,10 @@ def log_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def log_to_stderr(level: str, form: Format = "auto", secrets: Iterable[str] = ()) -> None:
     """Log to stderr, from `level` on, one line a record, without the secrets."""
-    from streams.log_lines import JsonLines, without_secrets
-    from streams.plain_text import Hiding, PlainLines
+    from streams.log_lines import JsonLines
+    from streams.plain_text import PlainLines
 
     people = form == "text" or (form == "auto" and sys.stderr.isatty())
-    hiding = Hiding(secrets)
     lines = logging.StreamHandler(sys.stderr)
-    lines.setFormatter(
-        PlainLines(_TEXT, secrets) if people else JsonLines(lambda text: without_secrets(hiding.hide(text)))
-    )
+    lines.setFormatter(PlainLines(_TEXT, secrets) if people else JsonLines(secrets))
     logging.basicConfig(handlers=[lines], level=level.upper(), force=True)
