@@ -5,20 +5,21 @@ import signal
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 import pytest
 import redis
-from hypothesis import settings
+from hypothesis import settings as hypothesis_settings
 from kafka import KafkaAdminClient
 
 from streams.children import ServiceFailed
 from streams.embedded import EmbeddedBroker
+from streams.settings import Settings
 from tests.secure_kafka import SecureKafka, start_secure_kafka
 from tests.services import Service, start_kafka, start_redis
 
-settings.register_profile("steady", deadline=None)  # a busy machine is no failure
-settings.load_profile("steady")
+hypothesis_settings.register_profile("steady", deadline=None)  # a busy machine is no failure
+hypothesis_settings.load_profile("steady")
 
 _SERVICES = {
     "kafka": "kafka",
@@ -60,6 +61,42 @@ def missing(reason: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def own_settings(broker: str, folder: Path, **others: Any) -> Settings:
+    """Settings of a job whose group and topics no other test has, its models in `folder`; with `others` over them."""
+    mark = uuid.uuid4().hex[:8]
+    usual: dict[str, Any] = {
+        "broker": broker,
+        "group": f"group-{mark}",
+        "clickstream": f"clickstream-{mark}",
+        "intents": f"intents-{mark}",
+        "examples": f"examples-{mark}",
+        "dead_letter": f"dead-letter-{mark}",
+        "model_store": str(folder / "models"),
+        "idle_s": 0,
+    }
+    return Settings(**usual | others)
+
+
+def with_topics(settings: Settings, **clickstream: str) -> Settings:
+    """The same settings, with their topics created; `clickstream` are settings of that topic."""
+
+    def topic(partitions: int, configs: Mapping[str, str]) -> dict[str, Any]:
+        return {"num_partitions": partitions, "replication_factor": 1, "configs": dict(configs)}
+
+    wanted = {
+        settings.clickstream: topic(8, clickstream),
+        settings.intents: topic(8, {}),
+        settings.examples: topic(1, {"max.message.bytes": "2000000"}),
+        settings.dead_letter: topic(1, {}),
+    }
+    admin = KafkaAdminClient(bootstrap_servers=settings.broker)
+    try:
+        admin.create_topics(wanted, wait_for_metadata=True)
+    finally:
+        admin.close()
+    return settings
 
 
 @pytest.fixture(scope="session")

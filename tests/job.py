@@ -4,6 +4,7 @@ And a replay in process beside it.
 """
 
 import asyncio
+import json
 import random
 import signal
 import subprocess
@@ -13,6 +14,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import numpy as np
 import orjson
@@ -225,6 +228,21 @@ class KafkaRun:
     def count(self, topic: str, partitions: int) -> int:
         """Records of a topic."""
         return sum(len(messages) for messages in self.messages(topic, partitions).values())
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body of an endpoint of the process started last, 0 if nothing answers."""
+        try:
+            with urlopen(f"http://{self.settings.http}{path}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def reasons(self) -> dict[str, str]:
+        """What keeps the process from being ready."""
+        status, body = self.get("/readyz")
+        return {each["check"]: each["found"] for each in json.loads(body)["reasons"]} if status else {}
 
     def states(self, customers: Iterable[bytes]) -> dict[str, bytes | None]:
         """The state of each customer in Redis."""

@@ -24,9 +24,8 @@ from intents.training import Checkpoint, Reading
 from sinks.events import CUT_BYTES
 from streams.children import wait_for
 from streams.partitioner import partition_for
-from streams.settings import Settings
 from streams.wire import MAX_AHEAD_MS
-from tests.conftest import TopicFactory
+from tests.conftest import own_settings, with_topics
 from tests.features.building import plain
 from tests.intents.replaying import MINUTE, handmade
 from tests.job import PARTITIONS, KafkaRun, without_repeats
@@ -39,22 +38,11 @@ Row = tuple[bytes, bytes]
 
 
 @pytest.fixture
-def job(kafka: Service, redis_url: str, topic_factory: TopicFactory, tmp_path: Path) -> KafkaRun:
+def job(kafka: Service, redis_url: str, tmp_path: Path) -> KafkaRun:
     """An empty job with a frozen model."""
     (tmp_path / "frozen.snapshot").write_bytes(SNAPSHOT)
-    settings = Settings(
-        broker=kafka.bootstrap,
-        redis_url=redis_url,
-        group=topic_factory("group", 1),  # a name that no other test has
-        clickstream=topic_factory("clickstream", settings={"max.message.bytes": "12000000"}),
-        intents=topic_factory("intents"),
-        examples=topic_factory("examples", 1, {"max.message.bytes": "2000000"}),
-        dead_letter=topic_factory("dead-letter", 1),
-        model=str(tmp_path / "frozen.snapshot"),
-        model_store=str(tmp_path / "models"),
-        idle_s=0,
-    )
-    return KafkaRun(settings, tmp_path)
+    own = own_settings(kafka.bootstrap, tmp_path, redis_url=redis_url, model=str(tmp_path / "frozen.snapshot"))
+    return KafkaRun(with_topics(own, **{"max.message.bytes": "12000000"}), tmp_path)
 
 
 def customers(count: int, partition: int = 0) -> list[str]:

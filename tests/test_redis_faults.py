@@ -25,7 +25,7 @@ from features.store import PartitionKey
 from streams.children import wait_for
 from streams.recordings import RecordingBatch
 from streams.settings import Settings
-from tests.conftest import TopicFactory
+from tests.conftest import own_settings, with_topics
 from tests.features.cutting_proxy import CuttingProxy, Fault
 from tests.features.redis_cluster import Cluster
 from tests.features.secured_redis import PASSWORD, QUOTED, start_secured
@@ -73,34 +73,19 @@ class Job(KafkaRun):
         assert self.states(self.batch.keys) == alone.states(self.settings, self.batch.keys)
 
 
-class MakeJob:
-    """Makes the test's job on the Redis at a URL."""
-
-    def __init__(self, kafka: Service, topic: TopicFactory, folder: Path, taobao: tuple[bytes, RecordingBatch]) -> None:
-        self.kafka, self.topic, self.folder, self.taobao = kafka, topic, folder, taobao
-
-    def __call__(self, redis_url: str, timeout_s: float = 5.0) -> Job:
-        """An empty job."""
-        settings = Settings(
-            broker=self.kafka.bootstrap,
-            redis_url=f"{redis_url}{'&' if '?' in redis_url else '?'}socket_timeout={timeout_s}",
-            group=self.topic("group", 1),  # a name that no other test has
-            clickstream=self.topic("clickstream"),
-            intents=self.topic("intents"),
-            examples=self.topic("examples", 1, {"max.message.bytes": "2000000"}),
-            dead_letter=self.topic("dead-letter", 1),
-            model=str(self.folder / "frozen.snapshot"),
-            idle_s=0,
-        )
-        return Job(settings, self.folder, *self.taobao)
+MakeJob = Callable[..., Job]
 
 
 @pytest.fixture
-def make_job(
-    kafka: Service, topic_factory: TopicFactory, tmp_path: Path, taobao: tuple[bytes, RecordingBatch]
-) -> MakeJob:
-    """Makes the test's job."""
-    return MakeJob(kafka, topic_factory, tmp_path, taobao)
+def make_job(kafka: Service, tmp_path: Path, taobao: tuple[bytes, RecordingBatch]) -> MakeJob:
+    """Makes the test's job, empty, on the Redis at a URL."""
+
+    def make(redis_url: str, timeout_s: float = 5.0) -> Job:
+        url = f"{redis_url}{'&' if '?' in redis_url else '?'}socket_timeout={timeout_s}"
+        own = own_settings(kafka.bootstrap, tmp_path, redis_url=url, model=str(tmp_path / "frozen.snapshot"))
+        return Job(with_topics(own), tmp_path, *taobao)
+
+    return make
 
 
 def seconds(count: float) -> None:
@@ -120,22 +105,6 @@ def test_redis_killed_and_restarted_with_aof(make_job: MakeJob, own_redis: Servi
             own_redis.kill()
             wait_for(lambda: job.logs().count("cannot be reached") > 0, "the worker to notice")
             own_redis.start()
-        job.rest(worker)
-    job.equals_a_clean_run()
-
-
-def test_redis_away_for_longer_than_many_retries(make_job: MakeJob, own_redis: Service) -> None:
-    """While Redis is away the worker waits, reads on no further, and does not crash; then it goes on."""
-    job = make_job(own_redis.url)
-    job.more(500)
-    with job.process() as worker:
-        job.wait_until(300, worker)
-        own_redis.halt()
-        job.more(1_000)
-        seconds(20)
-        assert worker.poll() is None, job.logs()
-        assert job.logs().count("cannot be reached: see that it runs") >= 5
-        own_redis.start()
         job.rest(worker)
     job.equals_a_clean_run()
 

@@ -17,10 +17,9 @@ from intents.snapshots import decode, encode
 from intents.training import Trainer
 from streams.children import wait_for
 from streams.recordings import RecordingBatch
-from streams.settings import Settings
 from streams.shop import DEMO_CATALOGUE
 from streams.simulate import simulate
-from tests.conftest import TopicFactory
+from tests.conftest import own_settings, with_topics
 from tests.features.building import plain
 from tests.job import (
     PARTITIONS,
@@ -40,21 +39,10 @@ RUN = 10_000
 
 
 @pytest.fixture
-def job(kafka: Service, redis_url: str, topic_factory: TopicFactory, tmp_path: Path) -> KafkaRun:
+def job(kafka: Service, redis_url: str, tmp_path: Path) -> KafkaRun:
     """An empty job: topics, Redis, and a frozen model's place."""
-    settings = Settings(
-        broker=kafka.bootstrap,
-        redis_url=redis_url,
-        group=topic_factory("group", 1),  # a name that no other test has
-        clickstream=topic_factory("clickstream"),
-        intents=topic_factory("intents"),
-        examples=topic_factory("examples", 1, {"max.message.bytes": "2000000"}),
-        dead_letter=topic_factory("dead-letter", 1),
-        model=str(tmp_path / "frozen.snapshot"),
-        model_store=str(tmp_path / "models"),
-        idle_s=0,
-    )
-    return KafkaRun(settings, tmp_path)
+    own = own_settings(kafka.bootstrap, tmp_path, redis_url=redis_url, model=str(tmp_path / "frozen.snapshot"))
+    return KafkaRun(with_topics(own), tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -26,10 +26,9 @@ from intents.snapshots import content_hash, decode, encode
 from intents.training import Trainer
 from streams.children import wait_for
 from streams.partitioner import partitions_for
-from streams.settings import Settings
 from streams.shop import DEMO_CATALOGUE
 from streams.simulate import simulate
-from tests.conftest import TopicFactory
+from tests.conftest import own_settings, with_topics
 from tests.intents.replaying import Drive, disturbed, in_chunks, lanes_of, made_up, setup_of
 from tests.intents.test_snapshots import FOUND, with_number
 from tests.intents.test_training import HORIZON
@@ -112,20 +111,9 @@ class Lineage:
 
 
 @pytest.fixture
-def job(kafka: Service, topic_factory: TopicFactory, tmp_path: Path) -> KafkaRun:
+def job(kafka: Service, tmp_path: Path) -> KafkaRun:
     """An empty job: topics, and the place of a model store that is looked into, and written, often."""
-    settings = Settings(
-        broker=kafka.bootstrap,
-        group=topic_factory("group", 1),  # a name that no other test has
-        clickstream=topic_factory("clickstream"),
-        intents=topic_factory("intents"),
-        examples=topic_factory("examples", 1, {"max.message.bytes": "2000000"}),
-        dead_letter=topic_factory("dead-letter", 1),
-        model_store=str(tmp_path / "models"),
-        idle_s=0,
-        snapshot_s=0.1,
-    )
-    return KafkaRun(settings, tmp_path)
+    return KafkaRun(with_topics(own_settings(kafka.bootstrap, tmp_path, snapshot_s=0.1)), tmp_path)
 
 
 def test_two_trainers_that_know_nothing_of_each_other(job: KafkaRun, tmp_path: Path) -> None:

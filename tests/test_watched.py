@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import urlopen
 
 import numpy as np
 import orjson
@@ -25,7 +23,7 @@ from streams.recordings import RecordingBatch
 from streams.settings import Settings
 from streams.shop import DEMO_CATALOGUE
 from streams.simulate import simulate
-from tests.conftest import TopicFactory
+from tests.conftest import own_settings, with_topics
 from tests.intents.test_training import taught
 from tests.job import PARTITIONS, ROOT, KafkaRun, cut, first_records, learned
 from tests.services import Service
@@ -56,23 +54,9 @@ class Watched(KafkaRun):
             finally:
                 process.kill()
 
-    def get(self, path: str) -> tuple[int, str]:
-        """Status and body of an endpoint of the process started last."""
-        try:
-            with urlopen(f"http://{self.settings.http}{path}", timeout=10) as answer:
-                return answer.status, answer.read().decode()
-        except HTTPError as error:
-            return error.code, error.read().decode()
-        except OSError:
-            return 0, ""
-
     def status(self, path: str) -> int:
         """Status of an endpoint, 0 if nothing answers."""
         return self.get(path)[0]
-
-    def reasons(self) -> dict[str, str]:
-        """What keeps the process from being ready."""
-        return {each["check"]: each["found"] for each in json.loads(self.get("/readyz")[1])["reasons"]}
 
     def metrics(self) -> dict[tuple[str, str], float]:
         """What /metrics says: by sample and the value of its label, if it has one."""
@@ -88,18 +72,9 @@ class Watched(KafkaRun):
 
 
 @pytest.fixture
-def settings(kafka: Service, topic_factory: TopicFactory, tmp_path: Path) -> Settings:
+def settings(kafka: Service, tmp_path: Path) -> Settings:
     """Settings with topics of their own, without a Redis."""
-    return Settings(
-        broker=kafka.bootstrap,
-        group=topic_factory("group", 1),  # a name that no other test has
-        clickstream=topic_factory("clickstream"),
-        intents=topic_factory("intents"),
-        examples=topic_factory("examples", 1, {"max.message.bytes": "2000000"}),
-        dead_letter=topic_factory("dead-letter", 1),
-        model_store=str(tmp_path / "models"),
-        idle_s=0,
-    )
+    return with_topics(own_settings(kafka.bootstrap, tmp_path))
 
 
 def event(number: int, customer: str) -> tuple[bytes, bytes]:
@@ -168,9 +143,7 @@ def test_seen_from_outside_while_events_flow(settings: Settings, own_redis: Serv
 
 
 @pytest.mark.parametrize("customer", ["hang", "block"])
-def test_a_worker_that_hangs_ends_itself(
-    customer: str, settings: Settings, redis_url: str, topic_factory: TopicFactory, tmp_path: Path
-) -> None:
+def test_a_worker_that_hangs_ends_itself(customer: str, settings: Settings, redis_url: str, tmp_path: Path) -> None:
     """Whether its agent waits for ever or its event loop stands still: code 75, and it says where and how far."""
     job = Watched(replace(settings, redis_url=redis_url), tmp_path)
     job.send(batch_of([event(n, "fine") for n in range(3)]))

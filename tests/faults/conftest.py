@@ -1,13 +1,12 @@
 """A frozen model, events for it, and jobs on services that may be shared or of a module's own."""
 
-import uuid
 from pathlib import Path
 
 import pytest
 
 from streams.recordings import RecordingBatch
-from streams.settings import Settings
 from streams.simulate import simulate
+from tests.conftest import missing, own_settings, with_topics
 from tests.faults.running import FaultRun
 from tests.job import cut, disturbed, first_records, learned
 from tests.services import Service
@@ -31,26 +30,9 @@ def batch(shop: tuple[bytes, RecordingBatch]) -> RecordingBatch:
 
 
 def _job(kafka: Service, redis_url: str, folder: Path, snapshot: bytes) -> FaultRun:
-    mark = uuid.uuid4().hex[:8]
-    settings = Settings(
-        broker=kafka.bootstrap,
-        redis_url=redis_url,
-        group=f"group-{mark}",
-        clickstream=f"clickstream-{mark}",
-        intents=f"intents-{mark}",
-        examples=f"examples-{mark}",
-        dead_letter=f"dead-letter-{mark}",
-        model=str(folder / "frozen.snapshot"),
-        model_store=str(folder / "models"),
-        idle_s=0,
-    )
     (folder / "frozen.snapshot").write_bytes(snapshot)
-    run = FaultRun(settings, folder, snapshot)
-    run.create(settings.clickstream)
-    run.create(settings.intents)
-    run.create(settings.examples, 1, {"max.message.bytes": "2000000"})
-    run.create(settings.dead_letter, 1)
-    return run
+    own = own_settings(kafka.bootstrap, folder, redis_url=redis_url, model=str(folder / "frozen.snapshot"))
+    return FaultRun(with_topics(own), folder, snapshot)
 
 
 @pytest.fixture
@@ -63,5 +45,13 @@ def job(kafka: Service, redis_url: str, tmp_path: Path, shop: tuple[bytes, Recor
 def own_job(own_kafka: Service, redis_url: str, tmp_path: Path, shop: tuple[bytes, RecordingBatch]) -> FaultRun:
     """An empty job on a Kafka that may be paused, killed and restarted."""
     if own_kafka.control is None or not own_kafka.control.pid:
-        pytest.skip("a Kafka that is no process of ours is neither paused nor killed")
+        missing("a Kafka that is no process of ours is neither paused nor killed")
     return _job(own_kafka, redis_url, tmp_path, shop[0])
+
+
+@pytest.fixture
+def job_on_own_redis(
+    kafka: Service, own_redis: Service, tmp_path: Path, shop: tuple[bytes, RecordingBatch]
+) -> FaultRun:
+    """An empty job on a Redis that may be paused, killed and restarted."""
+    return _job(kafka, own_redis.url, tmp_path, shop[0])

@@ -9,17 +9,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 
 from features.redis_store import RedisStore
 from features.store import PartitionKey
-from streams.children import wait_for
+from streams.children import free_port, wait_for
 from streams.recordings import RecordingBatch
 from streams.settings import Settings
 from tests.job import PARTITIONS, ROOT, InProcessRun, KafkaRun, without_repeats
@@ -72,6 +73,32 @@ class FaultRun(KafkaRun):
                 process.wait(20)
             finally:
                 process.kill()
+
+    @contextmanager
+    def watched_worker(self) -> Iterator[subprocess.Popen[bytes]]:
+        """A worker with endpoints, ready, that waits for services as long as it does in production."""
+        self.settings = replace(self.settings, http=f"127.0.0.1:{free_port()}")
+        with self.worker(session_s=10.0) as process:
+            self.becomes_ready(process)
+            yield process
+
+    def becomes_ready(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait until /readyz says that a process is ready."""
+
+        def ready() -> bool:
+            assert process.poll() is None, self.logs()
+            return self.get("/readyz")[0] == 200
+
+        wait_for(ready, "a ready worker", 60)
+
+    def stays_unready(self, process: subprocess.Popen[bytes], check: str, seconds: float = 60.0) -> None:
+        """Let an outage last: the process lives, and soon and until the end /readyz says what is away."""
+        over = time.monotonic() + seconds
+        wait_for(lambda: check in self.reasons(), f"{check} in what /readyz says", seconds / 2)
+        while time.monotonic() < over:
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(1)
+            assert check in self.reasons(), self.logs()
 
     def configure(self, topic: str, name: str, value: object) -> None:
         """Set a topic's setting."""

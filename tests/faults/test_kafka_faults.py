@@ -1,11 +1,9 @@
 """Kafka is killed, paused, refuses, forgets, or has other partitions: nothing is lost, or it is said what."""
 
 import os
-import subprocess
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from kafka import TopicPartition
 
 from streams.partitioner import partitions_for
@@ -25,32 +23,6 @@ def test_kafka_is_killed_and_comes_back(own_job: FaultRun, own_kafka: Service, b
         own_kafka.start()
         own_job.send(cut(batch, 2 * third, len(batch.keys)))
         own_job.finish(worker, timeout_s=30)
-    own_job.assert_clean(batch)
-
-
-def test_kafka_is_away_for_longer_than_every_session(
-    own_job: FaultRun, own_kafka: Service, batch: RecordingBatch
-) -> None:
-    """A frozen Kafka is waited for: the same worker goes on when it answers again.
-
-    Nothing expires by idle time meanwhile, for nothing that happened meanwhile could arrive.
-    """
-    half = len(batch.keys) // 2
-    own_job.settings = replace(own_job.settings, idle_s=15)
-    own_job.send(cut(batch, 0, half))
-    with own_job.worker() as worker:
-        own_job.finish(worker)
-        own_kafka.pause()
-        try:
-            with pytest.raises(subprocess.TimeoutExpired):
-                worker.wait(20)
-        finally:
-            own_kafka.resume()
-        with pytest.raises(subprocess.TimeoutExpired):
-            worker.wait(3)  # looks at every partition
-        own_job.send(cut(batch, half, len(batch.keys)))
-        own_job.finish(worker, timeout_s=30)
-        worker.kill()
     own_job.assert_clean(batch)
 
 

@@ -1,13 +1,11 @@
 """Fixtures for what runs in worker processes, and for commands against a real Kafka."""
 
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from streams.settings import Settings
-from tests.conftest import TopicFactory
+from tests.conftest import TopicFactory, own_settings
 from tests.services import Service
 from tests.streams.installation import Installation
 from tests.streams.transport_workers import Make, Setting
@@ -32,18 +30,9 @@ def setting(kafka: Service, topic_factory: TopicFactory, tmp_path: Path) -> Iter
 @pytest.fixture
 def installation(kafka: Service, tmp_path: Path) -> Installation:
     """An installation without topics, and without a Redis."""
-    mark = uuid.uuid4().hex[:8]
     return Installation(
-        Settings(
-            broker=kafka.bootstrap,
-            redis_url="redis://127.0.0.1:1/0",
-            group=f"group-{mark}",
-            clickstream=f"clickstream-{mark}",
-            intents=f"intents-{mark}",
-            examples=f"examples-{mark}",
-            dead_letter=f"dead-{mark}",
-            model_store=str(tmp_path / "models"),
-            hash_key="a key of our own",
+        own_settings(
+            kafka.bootstrap, tmp_path, redis_url="redis://127.0.0.1:1/0", hash_key="a key of our own", idle_s=30
         )
     )
 
