@@ -11,7 +11,8 @@ from typing import Final, Self, cast
 import redis
 
 from streams.children import Program, free_port, wait_for
-from streams.embedded import redis_answers, redis_server
+from streams.embedded import redis_server
+from tests.certificates import Authority
 from tests.conftest import missing
 
 SLOTS: Final = 16_384
@@ -24,19 +25,39 @@ def _nothing() -> None:
 
 
 class Node:
-    """One redis-server of the cluster, with an append-only file, and a plain client of it."""
+    """One redis-server of the cluster, with an append-only file, and a plain client of it; with TLS only, if wanted."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: Authority | None = None) -> None:
         self.port = port = free_port()
         self.bus = free_port()
         options = ["--cluster-enabled", "yes", "--cluster-port", str(self.bus), "--repl-diskless-sync-delay", "0"]
         options += ["--cluster-node-timeout", str(NODE_TIMEOUT_MS), "--cluster-require-full-coverage", "yes"]
         options += ["--save", "", "--appendonly", "yes", "--maxmemory-policy", "noeviction"]
-        command = [redis_server(), "--bind", "127.0.0.1", "--port", str(port), *options]
+        if tls is None:
+            options += ["--port", str(port)]
+            self.raw = redis.Redis(host="127.0.0.1", port=port)
+        else:
+            who = tls.issue(f"node-{port}")
+            options += ["--port", "0", "--tls-port", str(port), "--tls-cluster", "yes", "--tls-auth-clients", "no"]
+            options += [
+                "--tls-cert-file",
+                str(who.cert),
+                "--tls-key-file",
+                str(who.key),
+                "--tls-ca-cert-file",
+                str(tls.ca),
+            ]
+            self.raw = redis.Redis(host="127.0.0.1", port=port, ssl=True, ssl_ca_certs=str(tls.ca))
+        command = [redis_server(), "--bind", "127.0.0.1", *options]
         directory = Path(tempfile.mkdtemp(prefix="micro-intents-redis-"))
-        self.program = Program(command, directory, lambda: redis_answers(("127.0.0.1", port)))
+        self.program = Program(command, directory, self._answers)
         self.program.start()
-        self.raw = redis.Redis(host="127.0.0.1", port=port)
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.raw.ping())
+        except (redis.RedisError, OSError):
+            return False
 
     @property
     def name(self) -> str:
@@ -60,13 +81,14 @@ class Node:
 
 
 class Cluster:
-    """Three masters that share the slots evenly; a replica of the first one, if wanted."""
+    """Three masters that share the slots evenly; a replica of the first one, and with TLS only, if wanted."""
 
-    def __init__(self, *, replica: bool = False) -> None:
+    def __init__(self, *, replica: bool = False, tls: Authority | None = None) -> None:
         said = subprocess.run([redis_server(), "--version"], capture_output=True, text=True, check=True).stdout
         if "v=6." in said:
             missing("a cluster for tests needs Redis 7 or later")
         self.nodes: list[Node] = []
+        self.tls = tls
         try:
             self._start(replica)
         except BaseException:  # Ctrl-C too: nothing may be left running
@@ -75,7 +97,7 @@ class Cluster:
 
     def _start(self, replica: bool) -> None:
         for _ in range(4 if replica else 3):
-            self.nodes.append(Node())
+            self.nodes.append(Node(self.tls))
         third = SLOTS // 3 + 1
         for number, node in enumerate(self.nodes[:3]):
             node.cluster("ADDSLOTSRANGE", number * third, min((number + 1) * third, SLOTS) - 1)
@@ -103,11 +125,15 @@ class Cluster:
     @property
     def url(self) -> str:
         """An address that names every node."""
-        return f"redis://{','.join(f'127.0.0.1:{node.port}' for node in self.nodes)}/0"
+        return self._url(*self.nodes)
 
     def url_of(self, number: int) -> str:
         """The address of one node."""
-        return f"redis://127.0.0.1:{self.nodes[number].port}/0"
+        return self._url(self.nodes[number])
+
+    def _url(self, *nodes: Node) -> str:
+        hosts = ",".join(f"127.0.0.1:{node.port}" for node in nodes)
+        return f"redis://{hosts}/0" if self.tls is None else f"rediss://{hosts}/0?ssl_ca_certs={self.tls.ca}"
 
     def owner(self, slot: int) -> Node:
         """The node that says it owns a slot."""

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from streams.commands import logs
 from streams.log_lines import MAX_ERROR, MAX_MESSAGE, JsonLines, stand_at, stand_nowhere
-from streams.plain_text import Hiding
+from streams.plain_text import Hiding, PlainLines
 
 
 class Kept(logging.Handler):
@@ -134,6 +134,8 @@ def test_no_secrets(text: str, kept: Kept) -> None:
     except ValueError:
         log.exception("cannot connect to %s", text)
     assert "geheim" not in kept.text[0]
+    for_people = PlainLines("%(message)s").format(logging.LogRecord("x", logging.INFO, "", 1, text, (), None))
+    assert "geheim" not in for_people
     assert Hiding([]).hide("redis://redis:6379/0 at 3@4") == "redis://redis:6379/0 at 3@4"
 
 
