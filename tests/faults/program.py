@@ -1,13 +1,15 @@
 """A worker as `micro-intents worker` runs it, to which something happens: `python -m tests.faults.program FAULTS.json`.
 
 `settings` are the worker's; `session_s` is how long its group waits for it, `retry_s` how long it waits for Redis and
-Kafka, `publish_s` how long for acknowledgements; `events` is the largest chunk that its memory can take; `poison` an
-event that makes detect raise; `die` is where it kills itself (SIGKILL) when an intent expires by idle time:
+Kafka, `publish_s` how long for acknowledgements; `events` is the largest chunk that its memory can take; `spare_mb`
+how much more memory the system gives it than it has when its first chunk is worked; `poison` an event that makes detect
+raise; `die` is where it kills itself (SIGKILL) when an intent expires by idle time:
 `before_commit` or `before_publish`.
 """
 
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Sequence
@@ -35,6 +37,22 @@ def run_out_of_memory(events: int) -> None:
     def of(chunks: Sequence[Chunk], *rest: Any) -> Batch:
         if sum(len(chunk) for chunk in chunks) > events:
             raise MemoryError("Unable to allocate 1.00 TiB")
+        return real(chunks, *rest)
+
+    Batch.of = staticmethod(of)  # type: ignore[assignment]  # the fault
+
+
+def take_memory_away(spare_mb: int) -> None:
+    """From the first batch on, let the system refuse this process more than `spare_mb` MB beyond what it has."""
+    real = Batch.of
+
+    def of(chunks: Sequence[Chunk], *rest: Any) -> Batch:
+        status = Path("/proc/self/status").read_text()
+        has = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmData"))
+        limit = (has + spare_mb * 1024) * 1024
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+        Batch.of = staticmethod(real)  # type: ignore[method-assign]
+        print(f"has {has // 1024} MB, and gets {spare_mb} MB more", flush=True)
         return real(chunks, *rest)
 
     Batch.of = staticmethod(of)  # type: ignore[assignment]  # the fault
@@ -83,6 +101,8 @@ def main(path: str) -> int:
         choke(faults["poison"])
     if "events" in faults:
         run_out_of_memory(faults["events"])
+    if "spare_mb" in faults:
+        take_memory_away(faults["spare_mb"])
     if faults.get("die"):
         die(faults["die"])
     app = make_worker(Settings(**faults["settings"]))

@@ -6,11 +6,16 @@ from collections import Counter
 from contextlib import ExitStack
 from dataclasses import replace
 
+import numpy as np
 import orjson
+import pytest
 
+from streams.children import wait_for
+from streams.partitioner import partitions_for
 from streams.recordings import RecordingBatch
+from streams.simulate import simulate
 from tests.faults.running import FaultRun, timed
-from tests.job import PARTITIONS, cut
+from tests.job import PARTITIONS, cut, disturbed, first_records, without_repeats
 
 ALL = set(range(PARTITIONS))
 HAND_OVER_S = 5.0
@@ -76,6 +81,39 @@ def test_worker_short_of_memory(job: FaultRun, batch: RecordingBatch) -> None:
         job.finish(worker)
         assert "out of memory" in job.said(worker)
     job.assert_clean(batch)
+
+
+@pytest.fixture(scope="module")
+def long_partition(tmp_path_factory: pytest.TempPathFactory) -> RecordingBatch:
+    """Thousands of events that all go to one partition, so that a worker gets them in one chunk."""
+    path = tmp_path_factory.mktemp("long") / "shop.jsonl"
+    simulate(path, events=26_000, customers=1_500)
+    batch = first_records(path, 26_000)
+    rows = np.flatnonzero(partitions_for(batch.keys, PARTITIONS) == 0)
+    keys, values = [batch.keys[row] for row in rows], [batch.values[row] for row in rows]
+    return disturbed(RecordingBatch(keys, values, batch.times_ms[rows], 0))
+
+
+@pytest.mark.parametrize("spare_mb", [2, 4])
+def test_worker_whose_memory_is_limited(job: FaultRun, long_partition: RecordingBatch, spare_mb: int) -> None:
+    """The system refuses it what a large chunk takes (RLIMIT_DATA): it works smaller ones, or ends and says why.
+
+    A library may crash it where memory is refused, too. However it ends, the next one loses nothing, dead-letters
+    nothing, and says nothing again in other words.
+    """
+    job.send(long_partition)
+    with job.worker(spare_mb=spare_mb) as limited:
+        done = len(long_partition.keys)
+        wait_for(lambda: limited.poll() is not None or job.position() == done, "the end of it, or of its work", 90)
+        code = limited.poll()
+    said = job.said(limited)
+    assert code is None or code < 0 or (code == os.EX_TEMPFAIL and "give the worker more memory" in said), said
+    assert code is not None or "out of memory" in said
+    with job.worker() as successor:
+        job.finish(successor)
+    job.assert_clean(long_partition)
+    intents = [value for values in job.published(job.settings.intents).values() for value in values]
+    assert len(set(intents)) == len(without_repeats(intents))
 
 
 def test_workers_join_and_leave_all_the_time(job: FaultRun, batch: RecordingBatch) -> None:
