@@ -153,6 +153,7 @@ def _apply(partition: _Partition, commit: Commit) -> None:
     for hashed in raised:
         partition.forgotten.pop(hashed, None)
     partition.outbox = commit.outbox
+    since = commit.complete_since if commit.complete_since >= 0 else partition.cursor.complete_since
     partition.cursor = Cursor(
-        commit.token, commit.sequence + 1, commit.position, commit.watermark_ms, commit.adopt_until
+        commit.token, commit.sequence + 1, commit.position, commit.watermark_ms, commit.adopt_until, since
     )

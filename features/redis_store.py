@@ -2,7 +2,8 @@
 
 Keys, each behind `PartitionKey.prefix`; none expires:
 
-    meta         hash        token, sequence, position, watermark, adopt_until, partitions (decimal strings)
+    meta         hash        token, sequence, position, watermark, adopt_until, partitions; complete_since, if the log
+                             that the states were rebuilt from had lost its beginning (decimal strings)
     deadlines    sorted set  customer id, by earliest deadline (UTC ms)
     names        hash        8-byte subject -> name
     forgotten    hash        keyed hash of a customer -> event time up to which they are forgotten (UTC ms)
@@ -21,7 +22,7 @@ from redis.asyncio import Redis
 from features.redis_link import RedisLink
 from features.store import Answer, Claimed, Commit, Cursor, NotOwner, PartitionKey, Verdict
 
-META_FIELDS: Final = ["token", "sequence", "position", "watermark", "adopt_until"]
+META_FIELDS: Final = ["token", "sequence", "position", "watermark", "adopt_until", "complete_since"]
 PAGE_KEYS: Final = 1000
 """Keys looked at in one call when a whole partition is measured."""
 
@@ -229,13 +230,14 @@ def _state_keys(key: PartitionKey, customers: Sequence[str]) -> list[str]:
 
 def _cursor(meta: object) -> Cursor:
     """A cursor from the fields of meta, each absent until it is first written."""
-    token, sequence, position, watermark, adopt_until = cast(Sequence[bytes | None], meta)
+    token, sequence, position, watermark, adopt_until, since = cast(Sequence[bytes | None], meta)
     return Cursor(
         token=(token or b"").decode(),
         sequence=int(sequence or 0),
         position=_or_minus_one(position),
         watermark_ms=_or_minus_one(watermark),
         adopt_until=_or_minus_one(adopt_until),
+        complete_since=_or_minus_one(since),
     )
 
 
@@ -256,7 +258,8 @@ def _script_input(key: PartitionKey, commit: Commit) -> tuple[list[str], list[st
     keys = [f"{key.prefix}{name}" for name in ("meta", "deadlines", "names", "forgotten", "outbox")]
     keys += _state_keys(key, list(kept)) + _state_keys(key, erased)
     arguments: list[str | bytes | int] = [commit.token, commit.sequence, commit.start]
-    arguments += [commit.sequence + 1, commit.position, commit.watermark_ms, commit.adopt_until, commit.outbox]
+    arguments += [commit.sequence + 1, commit.position, commit.watermark_ms, commit.adopt_until]
+    arguments += [commit.complete_since, commit.outbox]
     arguments += [len(kept), len(due), len(undue), len(commit.names), len(buried), len(raised)]
     arguments += kept.values()
     for customer, deadline in due.items():

@@ -44,7 +44,9 @@ class Cursor:
 
     `token` names the claim that may write, `sequence` counts commits, `position` is the next source offset to read
     (-1 before the first commit), `watermark_ms` is event time (UTC; -1 before the first commit). While states are
-    rebuilt, `adopt_until` is the source offset before which intents were published already, else -1.
+    rebuilt, `adopt_until` is the source offset before which intents were published already, else -1. Where they were
+    rebuilt from a log whose beginning was gone, `complete_since` is the event time (UTC ms) from which on they are
+    whole, else -1.
     """
 
     token: str
@@ -52,6 +54,7 @@ class Cursor:
     position: int
     watermark_ms: int
     adopt_until: int = -1
+    complete_since: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class Commit:
 
     `token`, `sequence` and `start` must equal the store's cursor (`start` against `position`, except that a store that
     has never committed, position -1, accepts any start); afterwards the cursor is (token, sequence + 1, position,
-    watermark_ms, adopt_until).
+    watermark_ms, adopt_until, complete_since); a `complete_since` of -1 leaves the store's as it is.
 
     A state of None erases the customer, and their deadline unless `deadlines` says otherwise; a deadline of None
     removes it. `names` maps 8-byte subjects to names; a subject named again gets the new name. `forgotten` maps keyed
@@ -81,6 +84,7 @@ class Commit:
     names: Mapping[bytes, str] = field(default_factory=dict)
     outbox: bytes = b""
     adopt_until: int = -1
+    complete_since: int = -1
     forgotten: Mapping[bytes, int | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

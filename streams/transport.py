@@ -22,8 +22,9 @@ from streams.stall import Behind, Place
 from streams.transport_chunks import ChunkConsumer, ChunkSchema, ChunkStream, ChunkTransport, StartPositions
 from streams.transport_group import is_member, partition_counts
 from streams.transport_publish import PUBLISH_TIMEOUT_S, ChunkProducer, PublishAgain
-from streams.transport_read import ReadBack, read_back
+from streams.transport_read import ReadBack, read_back, read_some
 from streams.transport_thread import ChunkThread
+from streams.wire import Records
 
 AT_END_TIMEOUT_S: Final = 2.0
 
@@ -157,6 +158,10 @@ class ChunkApp(faust.App):
     def read_back(self, topic: str, partition: int, *, last: int = 0) -> AsyncIterator[Sequence[ReadBack]]:
         """The `last` records of a partition (0: all), up to what is its end now; raises StoreUnavailable."""
         return read_back(self.address, topic, partition, last=last)
+
+    async def read_some(self, topic: str, partition: int, start: int, most: int) -> Records:
+        """Up to `most` records of a partition from `start`, or its beginning, on; raises StoreUnavailable."""
+        return await read_some(self.address, topic, partition, start, most)
 
     # What it publishes
 

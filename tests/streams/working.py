@@ -25,7 +25,7 @@ from streams.record_chunk import RecordChunk
 from streams.recovery import Recovery
 from streams.steps import Steps
 from streams.transport import ChunkApp
-from streams.wire import Decoder
+from streams.wire import Decoder, Records
 from streams.worker import Worker
 from tests.intents.replaying import Pair
 from tests.intents.steered import LATENESS, STEERED, T, steered_model
@@ -138,6 +138,13 @@ class StandIn:
     ) -> AsyncIterator[Sequence[tuple[bytes, Sequence[tuple[str, bytes]]]]]:
         """What was published to a topic."""
         yield [(record.value, record.headers) for record in self.of(topic)[-last:]]
+
+    async def read_some(self, topic: str, partition: int, start: int, most: int) -> Records:
+        """Records of the log."""
+        first = max(start, self.begin)
+        chunk = self.chunk(first, min(first + most, len(self.records)))
+        columns = (chunk.keys, chunk.values, chunk.offsets, chunk.timestamps)
+        return Records(topic, partition, chunk.start, chunk.end, *columns)
 
     def acknowledge(self, topic: str, partition: int, generation: int, offset: int) -> None:
         """Note what is to be committed to Kafka at a claim."""
@@ -252,7 +259,7 @@ def worker(
     catalogue = Catalogue()
     setup = Setup(STEERED, catalogue, catalogue.names)
     engine = Engine(store, setup, model or steered_model(), LATENESS, max_customers=most)
-    recovery = Recovery(app.app, engine, lambda: T, 7 * 86_400_000)
+    recovery = Recovery(app.app, engine, Decoder(catalogue), lambda: T)
     claims = Claims(app.app, engine, recovery, PartitionCount(app.app, "intents"))
     steps = Steps(app.app, engine, Decoder(catalogue), DeadLetters(DEAD, limit), recovery)
     return Worker(app.app, claims, steps, idle_s)
