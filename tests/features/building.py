@@ -102,6 +102,7 @@ class Partition:
     done: int = 0
     cleared: list[tuple[str, int, bool]] = field(default_factory=list)
     tombstones: Tombstones = field(default_factory=lambda: Tombstones(b"key"))
+    since: int = -1
 
     def __post_init__(self) -> None:
         self.blobs = self.blobs or [None] * len(self.customers)
@@ -110,6 +111,7 @@ class Partition:
         """Work one batch: each wave as it comes, then the ends of states, then the blobs."""
         states = decode(self.customers, self.blobs)
         states.tombstone = np.maximum(states.tombstone, self.tombstones.of(self.customers))
+        states.begin(np.full(len(self.customers), self.since))
         batch = batch_of(events, self.customers, self.watermark_ms)
 
         def clear(rows: I64, before: I64, forgotten: npt.NDArray[np.bool_]) -> None:
@@ -190,9 +192,9 @@ class Look:
         return [*found[::step], (pairs.size, len(self.seen) - 1, 4_711)]
 
 
-def judged(events: Sequence[Event]) -> tuple[list[Told], NaiveLogs]:
-    """What the oracle says of each event of a partition, and its logs after them."""
-    logs = NaiveLogs()
+def judged(events: Sequence[Event], since: int = -1) -> tuple[list[Told], NaiveLogs]:
+    """What the oracle says of a partition's events, nothing known of before `since`, and its logs after them."""
+    logs = NaiveLogs(since=since)
     return [logs.apply(event, mark) for event, mark in zip(events, watermarks(events), strict=True)], logs
 
 
