@@ -72,7 +72,7 @@ class Recovery:
             return  # a new installation
         start = cursor.position if cursor.position >= 0 else await self._start(key, acknowledged)
         until = adopt_until(cursor, start, acknowledged, published)
-        if until < 0:
+        if until < 0 <= cursor.position:
             return
         begin, end = await self.app.bounds(key.topic, key.partition)
         if until > end or published.last >= end:
@@ -81,7 +81,7 @@ class Recovery:
                 f"{self.engine.topics.intents} speaks of its record {published.last}: it was made anew, or has lost "
                 "records. Restore it, or make the topic of intents and the consumer group anew, too"
             )
-        since = await self._since(cursor, max(start, begin), key, published)
+        since = await self._since(partition, max(start, begin), until, published)
         if (start, until) != (cursor.position, cursor.adopt_until) or since > cursor.complete_since:
             _log.warning(
                 "%s/%d: rebuilding from %d: the store is at %d, intents were published up to %d, and %d is committed",
@@ -115,17 +115,13 @@ class Recovery:
         at = (cursor.token, cursor.sequence, start, start, cursor.watermark_ms)
         await self.engine.write(partition, Commit(*at, adopt_until=until, complete_since=since))
 
-    async def _since(self, cursor: Cursor, first: int, key: PartitionKey, published: Published) -> int:
-        """Since when states are whole that are rebuilt from the record `first` on; -1: no record before it is missing.
-
-        Where there is nothing left to tell by, it is what was published last.
-        """
-        if first <= max(cursor.position, 0):
+    async def _since(self, partition: Partition, first: int, until: int, published: Published) -> int:
+        """Since when states are whole that are rebuilt from the record `first` on; -1: no record before is missing."""
+        key = partition.key
+        if first <= max(partition.cursor.position, 0):
             return -1
         chunk, _ = self.decoder.decode(await self.app.read_some(key.topic, key.partition, first, FIRST_RECORDS))
-        since = complete_since(chunk, self.engine.lateness_ms)
-        if since < 0 <= published.watermark:
-            since = published.watermark + self.engine.lateness_ms + 1
+        since = complete_since(chunk, until, published, self.engine.lateness_ms)
         _log.warning(
             "%s/%d: records before %d are gone or too old: states are whole from event time %d on, and older events "
             "that come late or again are refused as unverifiable_late",
