@@ -105,7 +105,13 @@ def differences(wanted: Wanted, found: Found, bootstrap: str) -> Iterator[Differ
     for name, least in wanted.least.items():
         kept = int(found.settings.get(name, -1))
         if 0 <= kept < least or (kept < 0 and name != "retention.ms"):
-            yield Difference(f"{name} is {kept}, less than {least}", _alter(wanted, name, str(least), bootstrap))
+            said = f"{name} is {kept}, less than {least}"
+            if name == "retention.ms":
+                could = f", which {wanted.name} lets be {kept // DAY_MS}" if kept >= DAY_MS else ""
+                said += (
+                    f": a lost Redis is to be rebuilt from {least // DAY_MS} days (MICRO_INTENTS_REBUILD_DAYS{could})"
+                )
+            yield Difference(said, _alter(wanted, name, str(least), bootstrap))
 
 
 def _alter(wanted: Wanted, name: str, value: str, bootstrap: str) -> str:
