@@ -19,7 +19,7 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 
 from features.redis_store import RedisStore
-from features.store import PartitionKey
+from features.store import Cursor, PartitionKey
 from streams.children import free_port, wait_for
 from streams.recordings import RecordingBatch
 from streams.settings import Settings
@@ -114,11 +114,15 @@ class FaultRun(KafkaRun):
 
     def positions(self) -> list[int]:
         """Redis' position of each partition."""
+        return [cursor.position for cursor in self.cursors()]
 
-        async def ask() -> list[int]:
+    def cursors(self) -> list[Cursor]:
+        """Where Redis has each partition."""
+
+        async def ask() -> list[Cursor]:
             store = RedisStore.from_url(self.settings.redis_url)
             keys = [PartitionKey(self.settings.namespace, self.settings.clickstream, n) for n in range(PARTITIONS)]
-            found = [(await store.cursor(key)).position for key in keys]
+            found = [await store.cursor(key) for key in keys]
             await store.close()
             return found
 
