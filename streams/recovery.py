@@ -67,6 +67,7 @@ class Recovery:
         """
         key, cursor = partition.key, partition.cursor
         acknowledged = await self.app.committed(key.topic, key.partition)
+        self.app.keep_committed(key.topic, key.partition, acknowledged)  # it must not go back while logs are rebuilt
         published = await self._read(key, last=TAIL)
         if cursor.position < 0 and max(acknowledged, published.last) < 0:
             return  # a new installation

@@ -116,6 +116,10 @@ class ChunkApp(faust.App):
         """Have `offset` committed soon if the partition was sought there: all before it is worked and published."""
         self._chunks.acknowledge(TP(topic, partition), generation, offset)
 
+    def keep_committed(self, topic: str, partition: int, offset: int) -> None:
+        """Have nothing below `offset`, which is committed, committed from now on."""
+        self._chunks.keep_committed(TP(topic, partition), offset)
+
     async def read_to_end(self, topic: str, partition: int, position: int) -> bool:
         """Whether a partition was read up to `position` and Kafka says now that there is no more.
 

@@ -112,6 +112,13 @@ class FaultRun(KafkaRun):
             found = admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.LATEST))
         return [found[place].offset for place in places]
 
+    def committed(self) -> list[int]:
+        """What the group has committed of each partition, 0 for nothing."""
+        with self.admin() as admin:
+            found = admin.list_group_offsets({self.settings.group: None}).get(self.settings.group, {})
+        offsets = {place.partition: entry.offset for place, entry in found.items()}
+        return [offsets.get(number, 0) for number in range(PARTITIONS)]
+
     def positions(self) -> list[int]:
         """Redis' position of each partition."""
         return [cursor.position for cursor in self.cursors()]
@@ -133,9 +140,7 @@ class FaultRun(KafkaRun):
         super().finish(*alive, timeout_s=timeout_s)
 
         def acknowledged() -> bool:
-            with self.admin() as admin:
-                found = admin.list_group_offsets({self.settings.group: None}).get(self.settings.group, {})
-            return bool(sum(entry.offset for entry in found.values()) >= self._sent.sum())
+            return bool(sum(self.committed()) >= self._sent.sum())
 
         wait_for(acknowledged, "everything acknowledged", timeout_s)
 

@@ -163,3 +163,20 @@ def test_redis_lost_after_the_beginning_of_the_log(job: FaultRun, batch: Recordi
         assert values[: len(before[number])] == before[number]
         said = [(intent["intent_id"], intent["sequence"]) for intent in map(orjson.loads, without_repeats(values))]
         assert len(said) == len(set(said)) > 0
+
+
+def test_a_rebuild_leaves_what_is_committed(job: FaultRun, batch: RecordingBatch) -> None:
+    """A worker that is stopped while it rebuilds has not moved Kafka's committed offsets back."""
+    job.send(batch)
+    with job.worker() as worker:
+        job.finish(worker)
+    before = job.committed()
+    restore(job, {})
+    with job.worker(records=20, stop_at=40) as second:
+        assert second.wait(40) == 0, job.logs()
+    rebuilding = [cursor.adopt_until > cursor.position >= 0 for cursor in job.cursors()]
+    assert sum(rebuilding) > 0
+    assert job.committed() == before
+    with job.worker() as third:
+        job.finish(third)
+    assert_true(job, batch)

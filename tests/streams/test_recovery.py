@@ -237,7 +237,7 @@ def test_nothing_is_acknowledged_while_rebuilding() -> None:
     job.app.commits.clear()
     job.app.sought = 0
     job.until(2)
-    assert (job.store.at().position, job.store.at().adopt_until, job.app.commits) == (2, 4, [])
+    assert (job.store.at().position, job.store.at().adopt_until, job.app.commits, job.app.kept) == (2, 4, [], 4)
     job.until(4)
     job.restart(acknowledged=4)
     asyncio.run(job.worker.tick())

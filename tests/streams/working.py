@@ -72,6 +72,7 @@ class StandIn:
     begin: int = 0
     young: int = 0
     acknowledged: int = -1
+    kept: int = -1
     rewinds: list[int] = field(default_factory=list)
     commits: list[int] = field(default_factory=list)
     asked: int = 0
@@ -125,6 +126,10 @@ class StandIn:
     async def committed(self, topic: str, partition: int) -> int:
         """What the group has committed, as the test has it."""
         return self.acknowledged
+
+    def keep_committed(self, topic: str, partition: int, offset: int) -> None:
+        """Note below what nothing is to be committed."""
+        self.kept = offset
 
     async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """The log's."""
