@@ -94,6 +94,16 @@ class StoreContract:
         assert cursor.adopt_until == store.cursor().adopt_until == store.claim().cursor.adopt_until == 90
         assert store.done(after(cursor)).adopt_until == -1
 
+    def test_since_when_states_are_whole(self, store: Driven) -> None:
+        """A commit says since when states are whole, and those that say nothing leave it."""
+        store.claim()
+        cursor = store.done(first(complete_since=1_000))
+        assert cursor.complete_since == store.cursor().complete_since == 1_000
+        cursor = store.done(after(cursor))
+        assert cursor.complete_since == store.cursor().complete_since == store.claim().cursor.complete_since == 1_000
+        refused(store, replace(after(cursor, complete_since=7), sequence=0), Verdict.GAP)
+        assert store.done(after(cursor, complete_since=2_000)).complete_since == store.cursor().complete_since == 2_000
+
     def test_ok(self, store: Driven) -> None:
         """A commit that continues the last one is applied whole and moves the cursor."""
         store.claim()

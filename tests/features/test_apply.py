@@ -3,6 +3,7 @@
 import random
 
 import numpy as np
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -292,13 +293,14 @@ def test_forget_after_the_end() -> None:
     assert partition.tombstones.times == {}
 
 
-def test_tombstone_ends() -> None:
-    """A tombstone drops events until the watermark is more than 7 days past it, by the watermark alone."""
+@pytest.mark.parametrize("days", [7, 1, 20])
+def test_tombstone_ends(days: int) -> None:
+    """A tombstone drops events until the watermark is more than the window past it, by the watermark alone."""
     forget, again = Event("anna", "forget", START, 1), Event("anna", "view", START, 3)
     for more, word in ((0, "dropped"), (1, "applied")):
-        events = [forget, Event("ben", "view", START + 7 * DAY + LATENESS_MS + more, 2), again]
+        events = [forget, Event("ben", "view", START + days * DAY + LATENESS_MS + more, 2), again]
         for size in (1, 2, 3):
-            partition = Partition(["anna", "ben"])
+            partition = Partition(["anna", "ben"], rebuild_ms=days * DAY)
             told = [
                 bool(worked.wave.applied[place])
                 for worked in partition.run(events, size)

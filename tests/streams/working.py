@@ -13,6 +13,7 @@ from faust.types import TP
 
 from features.memory_store import MemoryStore
 from features.store import Answer, Commit, Cursor, PartitionKey
+from features.tombstones import REBUILD_MS
 from intents.catalog import Catalogue
 from intents.detect import Setup
 from intents.model import Model
@@ -260,11 +261,12 @@ def worker(
     limit: int = 1_000,
     idle_s: float = 0.0,
     most: int = 1_000,
+    rebuild_ms: int = REBUILD_MS,
 ) -> Worker:
     """A worker as its process begins: nothing is claimed yet."""
     catalogue = Catalogue()
     setup = Setup(STEERED, catalogue, catalogue.names)
-    engine = Engine(store, setup, model or steered_model(), LATENESS, max_customers=most)
+    engine = Engine(store, setup, model or steered_model(), LATENESS, max_customers=most, rebuild_ms=rebuild_ms)
     recovery = Recovery(app.app, engine, Decoder(catalogue), lambda: T)
     claims = Claims(app.app, engine, recovery, PartitionCount(app.app, "intents"))
     steps = Steps(app.app, engine, Decoder(catalogue), DeadLetters(DEAD, limit), recovery)
