@@ -132,7 +132,7 @@ class Claimed:
     """A claimed partition.
 
     Its cursor (with the new token), the last commit's outbox, its subjects' names, the tombstones of forgotten
-    customers, and how many partitions the topic had at the first claim that said so (0: none did).
+    customers, how many partitions the topic had at the first claim that said so (0: none did), and likewise its id.
     """
 
     cursor: Cursor
@@ -140,6 +140,7 @@ class Claimed:
     names: dict[bytes, str]
     forgotten: dict[bytes, int] = field(default_factory=dict)
     partitions: int = 0
+    topic_id: str = ""
 
 
 class NotOwner(Exception):
@@ -157,10 +158,10 @@ class NotAllowed(StoreUnavailable):
 class Store(Protocol):
     """Customers' states by partition; memory and Redis keep the same contract."""
 
-    async def claim(self, key: PartitionKey, token: str, partitions: int = 0) -> Claimed:
+    async def claim(self, key: PartitionKey, token: str, partitions: int = 0, topic_id: str = "") -> Claimed:
         """Write `token` (not empty: ValueError) into the partition and return what is there; the last claim wins.
 
-        `partitions`, if more than 0, is kept from the first claim that says it.
+        `partitions`, if more than 0, and `topic_id`, if not empty, are kept from the first claim that says them.
         """
 
     async def due(self, key: PartitionKey, before_ms: int, limit: int) -> list[tuple[str, int]]:

@@ -74,15 +74,15 @@ class Engine:
     max_customers: int = MAX_CUSTOMERS  # of one commit, at least 2
     rebuild_ms: int = REBUILD_MS
 
-    async def claim(self, key: PartitionKey, token: str, partitions: int = 0) -> Partition:
-        """Claim a partition, of so many; its outbox must be published before the first step."""
-        claimed = await self.store.claim(key, token, partitions)
+    async def claim(self, key: PartitionKey, token: str, partitions: int = 0, topic_id: str = "") -> Partition:
+        """Claim a partition, of so many, of a topic; its outbox must be published before the first step."""
+        claimed = await self.store.claim(key, token, partitions, topic_id)
         for subject, name in claimed.names.items():
             self.setup.names.learn(int.from_bytes(subject, "little"), name)
         known = {int.from_bytes(subject, "little") for subject in claimed.names}
         tombstones = Tombstones(self.hash_key, claimed.forgotten, self.rebuild_ms)
         outbox = unpack_outbox(claimed.outbox)
-        return Partition(key, claimed.cursor, known, outbox, tombstones, claimed.partitions)
+        return Partition(key, claimed.cursor, known, outbox, tombstones, claimed.partitions, topic_id=claimed.topic_id)
 
     async def cut(self, partition: Partition, chunk: Chunk) -> tuple[Piece, Chunk | None]:
         """The first piece of a chunk that fits into one commit (`max_customers` touched or due), and the rest.

@@ -24,6 +24,7 @@ from streams.transport_group import is_member, partition_counts
 from streams.transport_publish import PUBLISH_TIMEOUT_S, ChunkProducer, PublishAgain
 from streams.transport_read import ReadBack, read_back, read_some
 from streams.transport_thread import ChunkThread
+from streams.transport_topic_id import topic_id
 from streams.wire import Records
 
 AT_END_TIMEOUT_S: Final = 2.0
@@ -111,6 +112,10 @@ class ChunkApp(faust.App):
         return await self._ask(
             topics, lambda thread: partition_counts(thread._ensure_consumer(), topics), ANSWER_TIMEOUT_S
         )
+
+    async def topic_id(self, topic: str) -> str:
+        """The id of a topic, "" if there is no such topic or Kafka does not know ids; raises StoreUnavailable."""
+        return await self._ask(topic, lambda thread: topic_id(thread._ensure_consumer(), topic), ANSWER_TIMEOUT_S)
 
     def acknowledge(self, topic: str, partition: int, generation: int, offset: int) -> None:
         """Have `offset` committed soon if the partition was sought there: all before it is worked and published."""

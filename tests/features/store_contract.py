@@ -60,6 +60,14 @@ class StoreContract:
         assert store.claim("theirs", partitions=12).partitions == 8
         assert store.claim("theirs").partitions == 8
 
+    def test_keeps_the_id_of_the_topic(self, store: Driven) -> None:
+        """The first claim that says which id the topic has is remembered, whatever later ones say."""
+        assert store.claim().topic_id == ""
+        assert store.claim(topic_id="one").topic_id == "one"
+        store.done(first())
+        assert store.claim("theirs", topic_id="two").topic_id == "one"
+        assert store.claim("theirs").topic_id == "one"
+
     def test_without_a_token(self, store: Driven) -> None:
         """An empty token is refused: it would equal that of a partition nobody claimed."""
         before = store.dump()

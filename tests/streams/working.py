@@ -78,6 +78,7 @@ class StandIn:
     commits: list[int] = field(default_factory=list)
     asked: int = 0
     given_up: set[TP] = field(default_factory=set)
+    made: str = "the first"
     counts: dict[str, int] = field(default_factory=lambda: {"clickstream": 1, "intents": 1, "examples": 1, DEAD: 1})
 
     @property
@@ -123,6 +124,10 @@ class StandIn:
     async def partition_counts(self, topics: Sequence[str]) -> dict[str, int]:
         """How many partitions the topics have, as the test has it."""
         return {topic: self.counts.get(topic, 0) for topic in topics}
+
+    async def topic_id(self, topic: str) -> str:
+        """The topic's, as the test has it."""
+        return self.made
 
     async def committed(self, topic: str, partition: int) -> int:
         """What the group has committed, as the test has it."""
@@ -215,11 +220,11 @@ class TroubledStore(MemoryStore):
         self.poison = ""
         self.taken: list[Commit] = []
 
-    async def claim(self, key: PartitionKey, token: str, partitions: int = 0) -> Any:
+    async def claim(self, key: PartitionKey, token: str, partitions: int = 0, topic_id: str = "") -> Any:
         """Claim, if nothing is in the way."""
         if self.claims:
             raise self.claims.popleft()
-        return await super().claim(key, token, partitions)
+        return await super().claim(key, token, partitions, topic_id)
 
     async def read(self, key: PartitionKey, cursor: Cursor, customers: Sequence[str]) -> list[bytes | None]:
         """States, unless one breaks."""
