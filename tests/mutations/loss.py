@@ -103,6 +103,13 @@ LOSS: Final = [
         "tests/streams/test_recovery.py::test_what_was_refused_is_not_refused_again",
     ),
     Mutation(
+        "a topic made anew is noticed by its id",
+        _CLAIMS,
+        "compare(found.key, found.topic_id, topic_id)",
+        "pass",
+        "tests/streams/test_topic_identity.py::test_a_topic_made_anew_that_has_grown_past_the_position",
+    ),
+    Mutation(
         "Kafka's committed offset does not go back",
         "streams/transport_chunks.py",
         "return finished if finished >= max(self._kept.get(tp, 0), 0) else None",
