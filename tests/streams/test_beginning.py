@@ -6,19 +6,23 @@ import random
 import orjson
 import pytest
 
+from features.log import DAY_MS
 from features.state import States, decode
 from features.tombstones import REBUILD_MS
 from intents.adoption import Published
 from intents.catalog import Catalogue
 from streams.beginning import complete_since
+from streams.inprocess import InProcess
+from streams.settings import Settings
 from streams.wire import Decoder
+from streams.worker_app import _engine
 from tests.features.building import judged, plain
 from tests.features.naive_log import Entry
 from tests.intents.naive_detect import lines_of
-from tests.intents.replaying import MINUTE, Pair, chunk_of
-from tests.intents.steered import LATENESS, Shop, T
+from tests.intents.replaying import MINUTE, Pair, chunk_of, setup_of
+from tests.intents.steered import LATENESS, Shop, T, steered_model
 from tests.streams.losing import ENDS, Job, busy_shop
-from tests.streams.working import StandIn, clean
+from tests.streams.working import StandIn, TroubledStore, clean
 
 
 def states_of(job: Job) -> dict[str, States]:
@@ -233,3 +237,12 @@ def test_the_window_is_the_engines() -> None:
         job.worker.steps.engine.rebuild_ms = window
         noticed(job)
     assert asked == [REBUILD_MS, 3_600_000]
+
+
+def test_the_window_is_the_settings() -> None:
+    """A worker's engine and a replay's have the window that is set, so both forget for as long."""
+    settings = Settings(rebuild_days=3)
+    assert _engine(settings, TroubledStore()).rebuild_ms == settings.rebuild_ms == 3 * DAY_MS
+    replay = InProcess(setup_of(), steered_model(), rebuild_ms=settings.rebuild_ms)
+    assert replay.engine.rebuild_ms == 3 * DAY_MS
+    assert Settings().rebuild_ms == REBUILD_MS
