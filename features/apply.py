@@ -92,7 +92,7 @@ def _end_states(states: States, batch: Batch, who: I64, first: I64, clear: Clear
     """Clear the states that end, or are forgotten, before the first event of this wave."""
     newest, time, watermark = states.memory.newest[who], batch.time[first], batch.watermark[first]
     ended = (newest >= 0) & (newest + STATE_MS < watermark)
-    forgotten = (batch.kind[first] == _FORGET) & ~is_buried(time, states.tombstone[who], watermark)
+    forgotten = (batch.kind[first] == _FORGET) & ~is_buried(time, states.tombstone[who], watermark, states.rebuild_ms)
     gone = ended | forgotten
     if not gone.any():
         return
@@ -103,12 +103,13 @@ def _end_states(states: States, batch: Batch, who: I64, first: I64, clear: Clear
 
 
 def erase(states: States, rows: I64) -> None:
-    """Leave nothing of the customers in `rows` but their tombstones."""
+    """Leave nothing of the customers in `rows` but what their partition keeps: tombstones, and since when it knows."""
     erased = np.zeros(len(states.customers), dtype=bool)
     erased[rows] = True
     states.logs.replace(erased[states.logs.customer], states.logs.entries[:0], rows[:0])
-    for column in (states.memory.newest, states.memory.floor, states.memory.complete_since):
-        column[rows] = -1
+    states.memory.newest[rows] = -1
+    states.memory.floor[rows] = np.maximum(states.since[rows] - 1, -1)
+    states.memory.complete_since[rows] = states.since[rows]
     states.memory.forced[rows] = 0
     states.memory.held[rows] = 0
     states.slots[rows] = np.zeros((), dtype=SLOT)
@@ -121,7 +122,7 @@ def _wave(states: States, batch: Batch, events: I64, owner: I64) -> Wave:
     time, memory = batch.time[events], states.memory
     forget = batch.kind[events] == _FORGET
     known = _remembered(states, batch.id[events], owner)
-    forgotten = is_buried(time, states.tombstone[owner], batch.watermark[events]) | forget
+    forgotten = is_buried(time, states.tombstone[owner], batch.watermark[events], states.rebuild_ms) | forget
     unverifiable = ~forgotten & ~known & (time <= memory.floor[owner])
     applied = ~(known | forgotten | unverifiable)
     applied[applied] = _first_of_id(batch.id[events[applied]], owner[applied])

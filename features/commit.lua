@@ -4,31 +4,32 @@
 -- numbers are doubles; the caller sends the next sequence ready made. Binary values pass through as they are.
 --
 -- KEYS  meta, deadlines, names, forgotten, outbox, state keys to set, state keys to erase
--- ARGV  token, sequence, start, next sequence, position, watermark, adopt_until, outbox,
+-- ARGV  token, sequence, start, next sequence, position, watermark, adopt_until, complete_since (-1: as it is), outbox,
 --       number of states set, of deadlines set, of deadlines removed, of names, of tombstones set, of tombstones removed,
 --       then states, then score and member of each deadline set, then members removed, then subject and name of each name,
 --       then customer and time of each tombstone set, then customers whose tombstone is removed
--- gives verdict, token, sequence, position, watermark, adopt_until (as found, or as they are after the commit)
+-- gives verdict, token, sequence, position, watermark, adopt_until, complete_since (as found, or as after the commit)
 
 local META, DEADLINES, NAMES, FORGOTTEN, OUTBOX = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local FIXED_KEYS, FIXED_ARGS = 5, 14
+local FIXED_KEYS, FIXED_ARGS = 5, 15
 local BLOCK = 1000 -- arguments of one call: unpack() fails near 8,000
 
 local token, sequence, start = ARGV[1], ARGV[2], ARGV[3]
-local next_sequence, position, watermark, adopt_until, outbox = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
-local states, due, undue = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
-local names, buried, raised = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
+local next_sequence, position, watermark, adopt_until = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+local complete_since, outbox = ARGV[8], ARGV[9]
+local states, due, undue = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
+local names, buried, raised = tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15])
 
 -- 1. Checks. Reading meta, deadlines, names and forgotten fails here, before any write, if something else lives there.
 
-local meta = redis.call('HMGET', META, 'token', 'sequence', 'position', 'watermark', 'adopt_until')
+local meta = redis.call('HMGET', META, 'token', 'sequence', 'position', 'watermark', 'adopt_until', 'complete_since')
 redis.call('ZCARD', DEADLINES)
 redis.call('HLEN', NAMES)
 redis.call('HLEN', FORGOTTEN)
-local found = { meta[1] or '', meta[2] or '0', meta[3] or '-1', meta[4] or '-1', meta[5] or '-1' }
+local found = { meta[1] or '', meta[2] or '0', meta[3] or '-1', meta[4] or '-1', meta[5] or '-1', meta[6] or '-1' }
 
 local function answer(verdict)
-  return { verdict, found[1], found[2], found[3], found[4], found[5] }
+  return { verdict, found[1], found[2], found[3], found[4], found[5], found[6] }
 end
 
 if found[1] ~= token then
@@ -56,6 +57,11 @@ end
 
 redis.call('HSET', META, 'sequence', next_sequence, 'position', position, 'watermark', watermark,
   'adopt_until', adopt_until)
+if complete_since == '-1' then
+  complete_since = found[6]
+else
+  redis.call('HSET', META, 'complete_since', complete_since)
+end
 redis.call('SET', OUTBOX, outbox)
 
 local function in_blocks(command, key, list, first, last)
@@ -89,5 +95,5 @@ in_blocks('HSET', FORGOTTEN, ARGV, at + 1, at + 2 * buried)
 at = at + 2 * buried
 in_blocks('HDEL', FORGOTTEN, ARGV, at + 1, at + raised)
 
-found = { token, next_sequence, position, watermark, adopt_until }
+found = { token, next_sequence, position, watermark, adopt_until, complete_since }
 return answer('ok')

@@ -19,6 +19,8 @@ in order:
    smallest) are dropped and `complete_since` says from when on the log is whole.
 4. The ids of the last `ID_LIMIT` folded events are remembered, to recognise duplicates; `floor` is the newest time of
    an id that fell out of that memory: an event at or before it, and not remembered, cannot be verified.
+5. States that are rebuilt from a log whose beginning is gone are whole from some time on: that is their
+   `complete_since`, and what is older cannot be verified (`features/state.py`, `streams/beginning.py`).
 """
 
 from collections.abc import Sequence
@@ -153,8 +155,8 @@ class Memory:
     """What each customer's log remembers beside its entries; arrays of one row a customer.
 
     `newest` is the newest event's time (-1: none yet), `floor` and `complete_since` as in the module's text (-1: never
-    lost anything), `forced` counts forced folds, `ids` and `times` (size, ID_LIMIT) are the folded ids, oldest first,
-    `held` of them.
+    lost anything; else the log is whole from that time on), `forced` counts forced folds, `ids` and `times` (size,
+    ID_LIMIT) are the folded ids, oldest first, `held` of them.
     """
 
     newest: I64

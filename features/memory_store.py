@@ -67,6 +67,7 @@ class _Partition:
     names: dict[bytes, str] = field(default_factory=dict)
     forgotten: dict[bytes, int] = field(default_factory=dict)
     partitions: int = 0
+    topic_id: str = ""
     outbox: bytes = b""
 
 
@@ -76,15 +77,16 @@ class MemoryStore:
     def __init__(self) -> None:
         self._partitions: dict[PartitionKey, _Partition] = {}
 
-    async def claim(self, key: PartitionKey, token: str, partitions: int = 0) -> Claimed:
+    async def claim(self, key: PartitionKey, token: str, partitions: int = 0, topic_id: str = "") -> Claimed:
         """Write `token` and return what is there."""
         if not token:
             raise ValueError("a claim needs a token")
         partition = self._partitions.setdefault(key, _Partition())
         partition.cursor = replace(partition.cursor, token=token)
         partition.partitions = partition.partitions or partitions
-        found = partition.outbox, dict(partition.names), dict(partition.forgotten), partition.partitions
-        return Claimed(partition.cursor, *found)
+        partition.topic_id = partition.topic_id or topic_id
+        found = partition.outbox, dict(partition.names), dict(partition.forgotten)
+        return Claimed(partition.cursor, *found, partition.partitions, partition.topic_id)
 
     async def due(self, key: PartitionKey, before_ms: int, limit: int) -> list[tuple[str, int]]:
         """Due customers, in order."""
@@ -153,6 +155,7 @@ def _apply(partition: _Partition, commit: Commit) -> None:
     for hashed in raised:
         partition.forgotten.pop(hashed, None)
     partition.outbox = commit.outbox
+    since = commit.complete_since if commit.complete_since >= 0 else partition.cursor.complete_since
     partition.cursor = Cursor(
-        commit.token, commit.sequence + 1, commit.position, commit.watermark_ms, commit.adopt_until
+        commit.token, commit.sequence + 1, commit.position, commit.watermark_ms, commit.adopt_until, since
     )

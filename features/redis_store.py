@@ -2,7 +2,8 @@
 
 Keys, each behind `PartitionKey.prefix`; none expires:
 
-    meta         hash        token, sequence, position, watermark, adopt_until, partitions (decimal strings)
+    meta         hash        token, sequence, position, watermark, adopt_until, partitions (decimal strings), topic_id;
+                             and complete_since, if the log that states were rebuilt from had lost its beginning
     deadlines    sorted set  customer id, by earliest deadline (UTC ms)
     names        hash        8-byte subject -> name
     forgotten    hash        keyed hash of a customer -> event time up to which they are forgotten (UTC ms)
@@ -21,7 +22,7 @@ from redis.asyncio import Redis
 from features.redis_link import RedisLink
 from features.store import Answer, Claimed, Commit, Cursor, NotOwner, PartitionKey, Verdict
 
-META_FIELDS: Final = ["token", "sequence", "position", "watermark", "adopt_until"]
+META_FIELDS: Final = ["token", "sequence", "position", "watermark", "adopt_until", "complete_since"]
 PAGE_KEYS: Final = 1000
 """Keys looked at in one call when a whole partition is measured."""
 
@@ -92,7 +93,7 @@ class RedisStore:
         """
         return cls(RedisLink(url, timeout_s=timeout_s, protocol=protocol))
 
-    async def claim(self, key: PartitionKey, token: str, partitions: int = 0) -> Claimed:
+    async def claim(self, key: PartitionKey, token: str, partitions: int = 0, topic_id: str = "") -> Claimed:
         """Write `token` and return cursor, outbox, names and tombstones, in one transaction."""
         if not token:
             raise ValueError("a claim needs a token")
@@ -102,17 +103,20 @@ class RedisStore:
             pipe.hset(f"{key.prefix}meta", "token", token)
             if partitions:
                 pipe.hsetnx(f"{key.prefix}meta", "partitions", str(partitions))
-            pipe.hmget(f"{key.prefix}meta", [*META_FIELDS, "partitions"])
+            if topic_id:
+                pipe.hsetnx(f"{key.prefix}meta", "topic_id", topic_id)
+            pipe.hmget(f"{key.prefix}meta", [*META_FIELDS, "partitions", "topic_id"])
             pipe.get(f"{key.prefix}outbox")
             pipe.hgetall(f"{key.prefix}names")
             pipe.hgetall(f"{key.prefix}forgotten")
             return pipe.execute()
 
         answers, _ = await self._link.ask(key.prefix, question)
-        *meta, kept = cast(list[bytes | None], answers[-4])
+        *meta, count, made = cast(list[bytes | None], answers[-4])
         outbox, times = cast(bytes | None, answers[-3]), cast(dict[bytes, bytes], answers[-1])
         forgotten = {customer: int(time) for customer, time in times.items()}
-        return Claimed(_cursor(meta), outbox or b"", _names(answers[-2]), forgotten, int(kept or 0))
+        names = _names(answers[-2])
+        return Claimed(_cursor(meta), outbox or b"", names, forgotten, int(count or 0), (made or b"").decode())
 
     async def due(self, key: PartitionKey, before_ms: int, limit: int) -> list[tuple[str, int]]:
         """Due customers; Redis keeps equal scores in order of the members' bytes."""
@@ -229,13 +233,14 @@ def _state_keys(key: PartitionKey, customers: Sequence[str]) -> list[str]:
 
 def _cursor(meta: object) -> Cursor:
     """A cursor from the fields of meta, each absent until it is first written."""
-    token, sequence, position, watermark, adopt_until = cast(Sequence[bytes | None], meta)
+    token, sequence, position, watermark, adopt_until, since = cast(Sequence[bytes | None], meta)
     return Cursor(
         token=(token or b"").decode(),
         sequence=int(sequence or 0),
         position=_or_minus_one(position),
         watermark_ms=_or_minus_one(watermark),
         adopt_until=_or_minus_one(adopt_until),
+        complete_since=_or_minus_one(since),
     )
 
 
@@ -256,7 +261,8 @@ def _script_input(key: PartitionKey, commit: Commit) -> tuple[list[str], list[st
     keys = [f"{key.prefix}{name}" for name in ("meta", "deadlines", "names", "forgotten", "outbox")]
     keys += _state_keys(key, list(kept)) + _state_keys(key, erased)
     arguments: list[str | bytes | int] = [commit.token, commit.sequence, commit.start]
-    arguments += [commit.sequence + 1, commit.position, commit.watermark_ms, commit.adopt_until, commit.outbox]
+    arguments += [commit.sequence + 1, commit.position, commit.watermark_ms, commit.adopt_until]
+    arguments += [commit.complete_since, commit.outbox]
     arguments += [len(kept), len(due), len(undue), len(commit.names), len(buried), len(raised)]
     arguments += kept.values()
     for customer, deadline in due.items():

@@ -13,6 +13,7 @@ import numpy as np
 
 from features.kinds import KINDS
 from features.log import ENTRY, I64, ID_LIMIT, MORE, SPAN_MS, Entries, Logs, Memory, expand
+from features.tombstones import REBUILD_MS
 
 MAGIC: Final = 0x494D  # "MI"
 VERSION: Final = 1
@@ -63,8 +64,9 @@ class States:
     """States of some customers, as columns of one row a customer.
 
     `tombstone` (n,) is the time up to which events are forgotten (-1: none); it is not part of the blob, though
-    read from those of earlier releases: the partition keeps it (`features/tombstones.py`). `slots` (n, SLOTS) are SLOT
-    records and `notes[row, slot]` the bytes that a slot's owner keeps beside them.
+    read from those of earlier releases: the partition keeps it (`features/tombstones.py`). `since` (n,) is the
+    partition's, too: see `begin`. `slots` (n, SLOTS) are SLOT records and `notes[row, slot]` the bytes that a slot's
+    owner keeps beside them. `rebuild_ms` is how long tombstones count.
     """
 
     customers: list[str]
@@ -73,6 +75,17 @@ class States:
     tombstone: I64
     slots: Entries
     notes: dict[tuple[int, int], bytes]
+    since: I64
+    rebuild_ms: int = REBUILD_MS
+
+    def begin(self, since: I64) -> None:
+        """Say that nothing is known of what happened before `since` (n,; -1: all is): older events are unverifiable.
+
+        It was in a log that is gone. Perhaps an event that seems to be new was in there already.
+        """
+        self.since = since
+        self.memory.floor = np.maximum(self.memory.floor, since - 1)
+        self.memory.complete_since = np.maximum(self.memory.complete_since, since)
 
 
 def decode(customers: Sequence[str], blobs: Sequence[bytes | None]) -> States:
@@ -105,7 +118,7 @@ def decode(customers: Sequence[str], blobs: Sequence[bytes | None]) -> States:
     counts[known] = n_entries
     logs, free = Logs.of(entries, counts), np.zeros((size, SLOTS), dtype=SLOT)
     _check(logs, head)
-    states = States(list(customers), logs, Memory.empty(size), np.full(size, -1), free, {})
+    states = States(list(customers), logs, Memory.empty(size), np.full(size, -1), free, {}, np.full(size, -1))
     for name in ("newest", "floor", "complete_since", "forced"):
         getattr(states.memory, name)[known] = head[name]
     states.tombstone[known] = head["tombstone"]

@@ -44,7 +44,9 @@ class Cursor:
 
     `token` names the claim that may write, `sequence` counts commits, `position` is the next source offset to read
     (-1 before the first commit), `watermark_ms` is event time (UTC; -1 before the first commit). While states are
-    rebuilt, `adopt_until` is the source offset before which intents were published already, else -1.
+    rebuilt, `adopt_until` is the source offset before which intents were published already, else -1. Where they were
+    rebuilt from a log whose beginning was gone, `complete_since` is the event time (UTC ms) from which on they are
+    whole, else -1.
     """
 
     token: str
@@ -52,6 +54,7 @@ class Cursor:
     position: int
     watermark_ms: int
     adopt_until: int = -1
+    complete_since: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class Commit:
 
     `token`, `sequence` and `start` must equal the store's cursor (`start` against `position`, except that a store that
     has never committed, position -1, accepts any start); afterwards the cursor is (token, sequence + 1, position,
-    watermark_ms, adopt_until).
+    watermark_ms, adopt_until, complete_since); a `complete_since` of -1 leaves the store's as it is.
 
     A state of None erases the customer, and their deadline unless `deadlines` says otherwise; a deadline of None
     removes it. `names` maps 8-byte subjects to names; a subject named again gets the new name. `forgotten` maps keyed
@@ -81,6 +84,7 @@ class Commit:
     names: Mapping[bytes, str] = field(default_factory=dict)
     outbox: bytes = b""
     adopt_until: int = -1
+    complete_since: int = -1
     forgotten: Mapping[bytes, int | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -128,7 +132,7 @@ class Claimed:
     """A claimed partition.
 
     Its cursor (with the new token), the last commit's outbox, its subjects' names, the tombstones of forgotten
-    customers, and how many partitions the topic had at the first claim that said so (0: none did).
+    customers, how many partitions the topic had at the first claim that said so (0: none did), and likewise its id.
     """
 
     cursor: Cursor
@@ -136,6 +140,7 @@ class Claimed:
     names: dict[bytes, str]
     forgotten: dict[bytes, int] = field(default_factory=dict)
     partitions: int = 0
+    topic_id: str = ""
 
 
 class NotOwner(Exception):
@@ -153,10 +158,10 @@ class NotAllowed(StoreUnavailable):
 class Store(Protocol):
     """Customers' states by partition; memory and Redis keep the same contract."""
 
-    async def claim(self, key: PartitionKey, token: str, partitions: int = 0) -> Claimed:
+    async def claim(self, key: PartitionKey, token: str, partitions: int = 0, topic_id: str = "") -> Claimed:
         """Write `token` (not empty: ValueError) into the partition and return what is there; the last claim wins.
 
-        `partitions`, if more than 0, is kept from the first claim that says it.
+        `partitions`, if more than 0, and `topic_id`, if not empty, are kept from the first claim that says them.
         """
 
     async def due(self, key: PartitionKey, before_ms: int, limit: int) -> list[tuple[str, int]]:

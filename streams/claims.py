@@ -19,6 +19,7 @@ from streams.partition_count import PartitionCount
 from streams.recovery import Recovery
 from streams.redis_fitness import RedisFitness
 from streams.retry import lasting
+from streams.topic_identity import compare
 from streams.transport import ChunkApp
 
 _log = logging.getLogger(__name__)
@@ -77,7 +78,9 @@ class Claims:
         if not await lasting(lambda: self.app.is_member(*tp)):
             raise NotOwner("the group has gone on without this worker")  # which was paused: no claim of its own
         count = await lasting(lambda: self.count.now(tp.topic))
-        found = await lasting(lambda: self.engine.claim(self._key(tp), secrets.token_hex(16), count))
+        topic_id = await lasting(lambda: self.app.topic_id(tp.topic))
+        found = await lasting(lambda: self.engine.claim(self._key(tp), secrets.token_hex(16), count, topic_id))
+        compare(found.key, found.topic_id, topic_id)
         self.count.compare(tp.topic, found.partitions, count)
         await lasting(lambda: self.count.beside(tp.topic, count))
         await publish(self.app, found.outbox)

@@ -13,7 +13,7 @@ import numpy as np
 from features.events import Batch, Chunk
 from features.state import States, decode, encode
 from features.store import Commit, PartitionKey, Store, Verdict
-from features.tombstones import Tombstones
+from features.tombstones import REBUILD_MS, Tombstones
 from intents.detect import Bound, Detected, Setup, detect
 from intents.intent import Intent
 from intents.journeys import Journeys
@@ -59,7 +59,10 @@ class Step:
 
 @dataclass(slots=True)
 class Engine:
-    """Works chunks through a store with a model; `model` may be swapped between steps."""
+    """Works chunks through a store with a model; `model` may be swapped between steps.
+
+    `rebuild_ms` is how far back a lost store is rebuilt from the log, and so how long a tombstone is kept.
+    """
 
     store: Store
     setup: Setup
@@ -69,16 +72,17 @@ class Engine:
     hash_key: bytes = b"micro-intents"
     with_examples: bool = True
     max_customers: int = MAX_CUSTOMERS  # of one commit, at least 2
+    rebuild_ms: int = REBUILD_MS
 
-    async def claim(self, key: PartitionKey, token: str, partitions: int = 0) -> Partition:
-        """Claim a partition, of so many; its outbox must be published before the first step."""
-        claimed = await self.store.claim(key, token, partitions)
+    async def claim(self, key: PartitionKey, token: str, partitions: int = 0, topic_id: str = "") -> Partition:
+        """Claim a partition, of so many, of a topic; its outbox must be published before the first step."""
+        claimed = await self.store.claim(key, token, partitions, topic_id)
         for subject, name in claimed.names.items():
             self.setup.names.learn(int.from_bytes(subject, "little"), name)
         known = {int.from_bytes(subject, "little") for subject in claimed.names}
-        tombstones = Tombstones(self.hash_key, claimed.forgotten)
+        tombstones = Tombstones(self.hash_key, claimed.forgotten, self.rebuild_ms)
         outbox = unpack_outbox(claimed.outbox)
-        return Partition(key, claimed.cursor, known, outbox, tombstones, claimed.partitions)
+        return Partition(key, claimed.cursor, known, outbox, tombstones, claimed.partitions, topic_id=claimed.topic_id)
 
     async def cut(self, partition: Partition, chunk: Chunk) -> tuple[Piece, Chunk | None]:
         """The first piece of a chunk that fits into one commit (`max_customers` touched or due), and the rest.
@@ -143,9 +147,11 @@ class Engine:
         states = decode(customers, blobs)
         buried = [piece.partition.tombstones.of(piece.customers) for piece in pieces]
         states.tombstone = np.maximum(states.tombstone, np.concatenate(buried))
+        states.rebuild_ms = self.rebuild_ms
         batch = self._batch(pieces)
         bounds = [piece.bound for piece in pieces]
         (past,) = {piece.partition.past for piece in pieces}  # several partitions together are never rebuilt
+        states.begin(np.array([piece.partition.cursor.complete_since for piece in pieces], dtype=np.int64)[parts])
         detected = detect(batch, states, parts, self.model, self.setup, bounds=bounds, past=past)
         step = self._report(pieces, batch, customers, detected)
         return step, self._commits(step, states, parts)

@@ -10,6 +10,7 @@ from features.events import Chunk
 from features.log import I64
 from features.memory_store import MemoryStore
 from features.store import PartitionKey
+from features.tombstones import REBUILD_MS
 from intents.detect import Setup
 from intents.intent import Intent
 from intents.journeys import Journeys
@@ -65,10 +66,17 @@ class InProcess:
         lateness_ms: int = 120_000,
         trainer: Trainer | None = None,
         topics: Topics | None = None,
+        rebuild_ms: int = REBUILD_MS,
     ) -> None:
         """`model` is the first model; without a trainer it stays."""
         self.engine = Engine(
-            MemoryStore(), setup, model, lateness_ms, topics or Topics(), with_examples=trainer is not None
+            MemoryStore(),
+            setup,
+            model,
+            lateness_ms,
+            topics or Topics(),
+            with_examples=trainer is not None,
+            rebuild_ms=rebuild_ms,
         )
         self.trainer = trainer
         self.topic, self._partitions, self._place = topic, partitions, PARTITIONERS[partitioner]

@@ -25,9 +25,9 @@ class Partition:
     """A claimed partition.
 
     Its key, where it stands, which names the store has, the records still to be published, who is forgotten, and how
-    many partitions the topic had when its states were made (0: not known). After a loss of states: `acknowledged` is
-    the offset before which everything was published, examples too; `last` that of the last record for which any intent
-    was (-1: none), and `answered` the subjects of these.
+    many partitions the topic had, and which id, when its states were made (0 and "": not known). After a loss of
+    states: `acknowledged` is the offset before which everything was published, examples too; `last` that of the last
+    record for which any intent was (-1: none), and `answered` the subjects of these.
     """
 
     key: PartitionKey
@@ -39,6 +39,7 @@ class Partition:
     acknowledged: int = -1
     last: int = -1
     answered: frozenset[int] = frozenset()
+    topic_id: str = ""
 
     @property
     def watermark_ms(self) -> int:

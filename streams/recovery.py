@@ -4,7 +4,8 @@ Redis may be empty, or older than what was published: emptied, restored from a b
 of its append-only file. Kafka knows better, in two places: the offset that the group has committed, before which
 everything was published, and the end of the partition of `intents`. Where either is ahead of Redis, records are worked
 again from Redis' position (an empty one's: as far back as the rebuild window goes), and intents are taken over from the
-`intents` topic (`intents/adoption.py`).
+`intents` topic (`intents/adoption.py`). Where that log has lost its beginning, states say since when they are whole
+(`beginning.py`).
 """
 
 import logging
@@ -19,11 +20,13 @@ from features.store import Commit, Cursor, PartitionKey
 from intents.adoption import Published
 from intents.detect import next_deadlines
 from intents.subjects import as_key
+from streams.beginning import FIRST_RECORDS, complete_since
 from streams.engine import Engine
 from streams.observer import Observer
 from streams.partition import Partition
 from streams.transport import ChunkApp
 from streams.transport_thread import PositionLost
+from streams.wire import Decoder
 
 _log = logging.getLogger(__name__)
 
@@ -49,12 +52,12 @@ def adopt_until(cursor: Cursor, start: int, acknowledged: int, published: Publis
 
 @dataclass(slots=True)
 class Recovery:
-    """Looks at Kafka for what Redis may have lost; `now_ms` is the wall clock, `window_ms` how far back to rebuild."""
+    """Looks at Kafka for what Redis may have lost; `now_ms` is the wall clock, from which the window is counted."""
 
     app: ChunkApp
     engine: Engine
+    decoder: Decoder
     now_ms: Callable[[], int]
-    window_ms: int
     observer: Observer = field(default_factory=Observer)
 
     async def settle(self, partition: Partition) -> None:
@@ -64,21 +67,23 @@ class Recovery:
         """
         key, cursor = partition.key, partition.cursor
         acknowledged = await self.app.committed(key.topic, key.partition)
+        self.app.keep_committed(key.topic, key.partition, acknowledged)  # it must not go back while logs are rebuilt
         published = await self._read(key, last=TAIL)
         if cursor.position < 0 and max(acknowledged, published.last) < 0:
             return  # a new installation
         start = cursor.position if cursor.position >= 0 else await self._start(key, acknowledged)
         until = adopt_until(cursor, start, acknowledged, published)
-        if until < 0:
+        if until < 0 <= cursor.position:
             return
-        _, end = await self.app.bounds(key.topic, key.partition)
+        begin, end = await self.app.bounds(key.topic, key.partition)
         if until > end or published.last >= end:
             raise PositionLost(
                 f"{key.topic}/{key.partition} ends at {end}, but {acknowledged} is committed, and the topic "
                 f"{self.engine.topics.intents} speaks of its record {published.last}: it was made anew, or has lost "
                 "records. Restore it, or make the topic of intents and the consumer group anew, too"
             )
-        if (start, until) != (cursor.position, cursor.adopt_until):
+        since = await self._since(partition, max(start, begin), until, published)
+        if (start, until) != (cursor.position, cursor.adopt_until) or since > cursor.complete_since:
             _log.warning(
                 "%s/%d: rebuilding from %d: the store is at %d, intents were published up to %d, and %d is committed",
                 key.topic,
@@ -88,7 +93,7 @@ class Recovery:
                 published.last,
                 acknowledged,
             )
-            await self._rebuild(partition, start, until)
+            await self._rebuild(partition, start, until, since)
         partition.acknowledged = acknowledged
 
     async def take_over(self, partition: Partition) -> None:
@@ -105,11 +110,28 @@ class Recovery:
             partition.cursor.position,
         )
 
-    async def _rebuild(self, partition: Partition, start: int, until: int) -> None:
+    async def _rebuild(self, partition: Partition, start: int, until: int, since: int) -> None:
         """Note that records from `start` on are worked again, and that intents were published before `until`."""
         cursor = partition.cursor
-        commit = Commit(cursor.token, cursor.sequence, start, start, cursor.watermark_ms, adopt_until=until)
-        await self.engine.write(partition, commit)
+        at = (cursor.token, cursor.sequence, start, start, cursor.watermark_ms)
+        await self.engine.write(partition, Commit(*at, adopt_until=until, complete_since=since))
+
+    async def _since(self, partition: Partition, first: int, until: int, published: Published) -> int:
+        """Since when states are whole that are rebuilt from the record `first` on; -1: no record before is missing."""
+        key = partition.key
+        if first <= max(partition.cursor.position, 0):
+            return -1
+        chunk, _ = self.decoder.decode(await self.app.read_some(key.topic, key.partition, first, FIRST_RECORDS))
+        since = complete_since(chunk, until, published, self.engine.lateness_ms)
+        _log.warning(
+            "%s/%d: records before %d are gone or too old: states are whole from event time %d on, and older events "
+            "that come late or again are refused as unverifiable_late",
+            key.topic,
+            key.partition,
+            first,
+            since,
+        )
+        return since
 
     async def _adopt(self, partition: Partition, published: Published) -> None:
         """Take intents over from what was published, some customers a commit; what is cut short is repeated."""
@@ -120,6 +142,7 @@ class Recovery:
             cursor = partition.cursor
             states = decode(some, await self.engine.store.read(partition.key, cursor, some))
             states.tombstone = np.maximum(states.tombstone, partition.tombstones.of(some))
+            states.begin(np.full(len(some), cursor.complete_since))
             names = published.install(states, setup.rules, setup.names)
             deadlines = next_deadlines(states).tolist()
             last = first + most >= len(customers)
@@ -139,7 +162,7 @@ class Recovery:
 
     async def _start(self, key: PartitionKey, acknowledged: int) -> int:
         begin, end = await self.app.bounds(key.topic, key.partition)
-        at = await self.app.offset_at(key.topic, key.partition, self.now_ms() - self.window_ms)
+        at = await self.app.offset_at(key.topic, key.partition, self.now_ms() - self.engine.rebuild_ms)
         start = max(begin, end if at < 0 else at)
         return min(start, acknowledged) if acknowledged >= 0 else start
 

@@ -91,6 +91,7 @@ async def replay_in_process(
         partitions=partitions,
         partitioner=settings.partitioner,
         lateness_ms=settings.lateness_s * 1000,
+        rebuild_ms=settings.rebuild_ms,
         trainer=trainer,
         topics=settings.topics,
     )

@@ -13,6 +13,7 @@ from streams.dead_letters import TooManyDeadLetters
 from streams.partition import LostPartition
 from streams.partition_count import PartitionsChanged
 from streams.redis_fitness import EvictingRedis
+from streams.topic_identity import TopicMadeAnew
 from streams.transport_publish import PublishAgain
 
 _log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ LOST: Final = (LostPartition, NotOwner)
 FATAL: Final = (
     OutOfMemory,
     PartitionsChanged,
+    TopicMadeAnew,
     TooManyDeadLetters,
     UnreadableState,
     SubjectCollision,

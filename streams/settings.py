@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
+from features.log import DAY_MS
+from features.tombstones import REBUILD_MS
 from intents.catalog import Catalogue
 from intents.life import Rules
 from streams.broker_address import BrokerAddress, BrokerRefused
@@ -21,6 +23,7 @@ PREFIX: Final = "MICRO_INTENTS_"
 FILE_VARIABLE: Final = "MICRO_INTENTS_FILE"
 PUBLIC_HASH_KEY: Final = "micro-intents-demo"
 """The hash key of the demo and of replays in process: it hides nobody, and is said to be so."""
+MOST_REBUILD_DAYS: Final = 365
 ADDRESSES: Final = ("broker", "redis_url", "model_store", "model")
 """Settings that may hold a password."""
 
@@ -61,6 +64,10 @@ class Settings:
     horizon_s: int = field(default=1800, metadata={"help": "how long an intent lives, and a label waits"})
     lateness_s: int = field(default=120, metadata={"help": "allowed lateness of events"})
     idle_s: int = field(default=30, metadata={"help": "a quiet partition's watermark moves on after this; 0: never"})
+    rebuild_days: int = field(
+        default=REBUILD_MS // DAY_MS,
+        metadata={"help": "days that a lost Redis is rebuilt from, and a tombstone kept; topics must keep as many"},
+    )
     dead_letters_per_minute: int = field(default=1000, metadata={"help": "more of them stop the worker"})
     snapshot_s: float = field(
         default=30.0, metadata={"help": "seconds between model snapshots, and between looks for one"}
@@ -99,6 +106,8 @@ class Settings:
         for name in ("lateness_s", "idle_s"):
             if getattr(self, name) < 0:
                 raise SettingsError(f"{name} is {getattr(self, name)}; it must not be negative")
+        if not 1 <= self.rebuild_days <= MOST_REBUILD_DAYS:
+            raise SettingsError(f"rebuild_days is {self.rebuild_days}; it must be 1 to {MOST_REBUILD_DAYS}")
         _check_url("redis_url", self.redis_url)
         if not 1 <= len(self.hash_key.encode()) <= 64:
             raise SettingsError("hash_key must have 1 to 64 bytes")
@@ -119,6 +128,11 @@ class Settings:
     def rules(self) -> Rules:
         """When an intent begins, changes and ends."""
         return Rules(self.threshold, horizon_ms=self.horizon_s * 1000, cooldown_ms=self.horizon_s * 1000)
+
+    @property
+    def rebuild_ms(self) -> int:
+        """The rebuild window (ms)."""
+        return self.rebuild_days * DAY_MS
 
     @property
     def redis_timeout_s(self) -> float:

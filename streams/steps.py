@@ -50,7 +50,7 @@ class Steps:
     async def piece(self, piece: Piece, records: Records | None = None) -> None:
         """Detect, commit, publish: one piece of one partition."""
         step, (commit,) = await lasting(lambda: self.engine.step([piece]))
-        if records is not None:
+        if records is not None and not piece.partition.rebuilding:  # else they were worked, and judged, before
             late = [(offset, "unverifiable_late") for offset in step.unverifiable(0)]
             await self.divert(piece.partition, records, late)
         if step.detected.unslotted:

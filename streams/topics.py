@@ -7,17 +7,14 @@ from typing import Final
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from features.tombstones import REBUILD_MS
+from features.log import DAY_MS
 from streams.broker_address import BrokerRefused
 from streams.settings import Settings
 
 NOT_AUTHORIZED: Final = 29
 """Kafka's code for a topic that this user may not even know of."""
-REBUILD_DAYS: Final = REBUILD_MS // 86_400_000
-"""How far back a lost Redis is rebuilt from: topics must keep at least this."""
 EXAMPLES_BYTES: Final = 2_000_000
 """Largest record of examples."""
-_DAY_MS: Final = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +48,7 @@ class Difference:
 def wanted_topics(settings: Settings, partitions: int) -> list[Wanted]:
     """All four topics; `partitions` are those of clickstream and intents (0: any, but as many)."""
     plain = {"cleanup.policy": "delete", "message.timestamp.type": "LogAppendTime"}
-    kept = {"retention.ms": REBUILD_DAYS * _DAY_MS}
+    kept = {"retention.ms": settings.rebuild_ms}
     return [
         Wanted(settings.clickstream, "the shop's events", partitions, plain, kept),
         Wanted(settings.intents, "intents", partitions, plain, kept),
@@ -88,7 +85,7 @@ def found_topics(admin: KafkaAdminClient, names: Sequence[str]) -> dict[str, Fou
 def create(admin: KafkaAdminClient, wanted: Wanted, partitions: int, copies: int, keep_days: int) -> None:
     """Create a topic and wait until it is led; `copies` -1 is the broker's default. Raises KafkaError."""
     configs = dict(wanted.settings) | {name: str(value) for name, value in wanted.least.items()}
-    configs["retention.ms"] = str(keep_days * _DAY_MS)
+    configs["retention.ms"] = str(keep_days * DAY_MS)
     told = {"num_partitions": wanted.partitions or partitions, "replication_factor": copies, "configs": configs}
     admin.create_topics({wanted.name: told}, wait_for_metadata=True)
 
@@ -108,7 +105,13 @@ def differences(wanted: Wanted, found: Found, bootstrap: str) -> Iterator[Differ
     for name, least in wanted.least.items():
         kept = int(found.settings.get(name, -1))
         if 0 <= kept < least or (kept < 0 and name != "retention.ms"):
-            yield Difference(f"{name} is {kept}, less than {least}", _alter(wanted, name, str(least), bootstrap))
+            said = f"{name} is {kept}, less than {least}"
+            if name == "retention.ms":
+                could = f", which {wanted.name} lets be {kept // DAY_MS}" if kept >= DAY_MS else ""
+                said += (
+                    f": a lost Redis is to be rebuilt from {least // DAY_MS} days (MICRO_INTENTS_REBUILD_DAYS{could})"
+                )
+            yield Difference(said, _alter(wanted, name, str(least), bootstrap))
 
 
 def _alter(wanted: Wanted, name: str, value: str, bootstrap: str) -> str:

@@ -89,6 +89,7 @@ async def trace(recording: Recording, settings: Settings, catalogue: Catalogue, 
         partitions=PARTITIONS,
         partitioner=settings.partitioner,
         lateness_ms=settings.lateness_s * 1000,
+        rebuild_ms=settings.rebuild_ms,
         trainer=Trainer(CORE, settings.horizon_s * 1000, durable=False),
         topics=settings.topics,
     )

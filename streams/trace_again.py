@@ -86,7 +86,9 @@ async def work_alone(engine: Engine, worked: Worked, partition: int, offset: int
         head = Piece(place, chunk.part(0, first, chunk.start, offset), piece.customers)
         _, (commit,) = await again.step([head])
         shelf.states |= commit.states
-        cursor = Cursor(commit.token, commit.sequence + 1, commit.position, commit.watermark_ms)
+        cursor = replace(
+            place.cursor, sequence=commit.sequence + 1, position=commit.position, watermark_ms=commit.watermark_ms
+        )
         known = place.known | {int.from_bytes(subject, "little") for subject in commit.names}
         tombstones = place.tombstones.after(commit.forgotten)
         place = replace(place, cursor=cursor, known=known, outbox=[], tombstones=tombstones)

@@ -22,8 +22,10 @@ from streams.stall import Behind, Place
 from streams.transport_chunks import ChunkConsumer, ChunkSchema, ChunkStream, ChunkTransport, StartPositions
 from streams.transport_group import is_member, partition_counts
 from streams.transport_publish import PUBLISH_TIMEOUT_S, ChunkProducer, PublishAgain
-from streams.transport_read import ReadBack, read_back
+from streams.transport_read import ReadBack, read_back, read_some
 from streams.transport_thread import ChunkThread
+from streams.transport_topic_id import topic_id
+from streams.wire import Records
 
 AT_END_TIMEOUT_S: Final = 2.0
 
@@ -111,9 +113,17 @@ class ChunkApp(faust.App):
             topics, lambda thread: partition_counts(thread._ensure_consumer(), topics), ANSWER_TIMEOUT_S
         )
 
+    async def topic_id(self, topic: str) -> str:
+        """The id of a topic, "" if there is no such topic or Kafka does not know ids; raises StoreUnavailable."""
+        return await self._ask(topic, lambda thread: topic_id(thread._ensure_consumer(), topic), ANSWER_TIMEOUT_S)
+
     def acknowledge(self, topic: str, partition: int, generation: int, offset: int) -> None:
         """Have `offset` committed soon if the partition was sought there: all before it is worked and published."""
         self._chunks.acknowledge(TP(topic, partition), generation, offset)
+
+    def keep_committed(self, topic: str, partition: int, offset: int) -> None:
+        """Have nothing below `offset`, which is committed, committed from now on."""
+        self._chunks.keep_committed(TP(topic, partition), offset)
 
     async def read_to_end(self, topic: str, partition: int, position: int) -> bool:
         """Whether a partition was read up to `position` and Kafka says now that there is no more.
@@ -157,6 +167,10 @@ class ChunkApp(faust.App):
     def read_back(self, topic: str, partition: int, *, last: int = 0) -> AsyncIterator[Sequence[ReadBack]]:
         """The `last` records of a partition (0: all), up to what is its end now; raises StoreUnavailable."""
         return read_back(self.address, topic, partition, last=last)
+
+    async def read_some(self, topic: str, partition: int, start: int, most: int) -> Records:
+        """Up to `most` records of a partition from `start`, or its beginning, on; raises StoreUnavailable."""
+        return await read_some(self.address, topic, partition, start, most)
 
     # What it publishes
 

@@ -62,6 +62,7 @@ class ChunkConsumer(driver.Consumer):
         self._read_offset = _NoReadOffsets()
         self._generations: dict[TP, int] = {}
         self._finished: dict[TP, int] = {}
+        self._kept: dict[TP, int] = {}
         self.given_up: set[TP] = set()
         self._seeks = count(1)
         self._seeking = asyncio.Lock()
@@ -89,7 +90,8 @@ class ChunkConsumer(driver.Consumer):
         # Faust wants consecutive offsets, and acknowledges also what it skipped or cut short: neither is for chunks.
         self._acked[tp].clear()
         self._acked_index[tp].clear()
-        return self._finished.get(tp)
+        finished = self._finished.get(tp, -1)
+        return finished if finished >= max(self._kept.get(tp, 0), 0) else None
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Keep no gaps: nobody asks for them, and one for each chunk would stay for ever."""
@@ -134,6 +136,10 @@ class ChunkConsumer(driver.Consumer):
         """Continue a partition from `offset`, before or after where it is; its chunks already queued are dropped."""
         async with self._seeking:
             await self._seek_to(await self._thread.call_thread(self._thread.resolve, frozenset({tp}), {tp: offset}))
+
+    def keep_committed(self, tp: TP, offset: int) -> None:
+        """Commit nothing below `offset`, which is committed: what is worked again below it was acknowledged before."""
+        self._kept[tp] = offset
 
     def acknowledge(self, tp: TP, generation: int, offset: int) -> None:
         """Let `offset`, where the partition was sought, be committed though no chunk of this worker's ended there."""

@@ -28,7 +28,6 @@ from streams.running import run_worker
 from streams.settings import Settings
 from streams.stall import STALL_S
 from streams.steps import Steps
-from streams.topics import REBUILD_DAYS
 from streams.transport import ChunkApp, chunk_app
 from streams.transport_chunks import StartPositions
 from streams.wire import Decoder
@@ -52,9 +51,10 @@ def make_worker(settings: Settings, *, stall_s: float = STALL_S) -> ChunkApp:
     app.watch = Monitor(app, observer, ask_store, settings.http_address, stall_s).watch
     letters = DeadLetters(settings.dead_letter, settings.dead_letters_per_minute)
     observer.limited(settings.dead_letters_per_minute)
-    recovery = Recovery(app, engine, _wall_clock_ms, REBUILD_DAYS * 86_400_000, observer)
+    decoder = Decoder(engine.setup.catalogue)
+    recovery = Recovery(app, engine, decoder, _wall_clock_ms, observer)
     claims = Claims(app, engine, recovery, PartitionCount(app, settings.intents), RedisFitness(redis))
-    steps = Steps(app, engine, Decoder(engine.setup.catalogue), letters, recovery, observer)
+    steps = Steps(app, engine, decoder, letters, recovery, observer)
     worker = Worker(app, claims, steps, settings.idle_s)
 
     @app.agent(app.topic(settings.clickstream), name="micro_intents.detect")
@@ -76,7 +76,8 @@ def _engine(settings: Settings, store: Store) -> Engine:
     setup = Setup(CORE, catalogue, catalogue.names, rules=settings.rules, namespace=settings.namespace)
     model = load_model(settings.model, CORE) if settings.model else Model.untrained(CORE)
     key = settings.hash_key.encode()
-    return Engine(store, setup, model, settings.lateness_s * 1000, settings.topics, hash_key=key)
+    lateness_ms, rebuild_ms = settings.lateness_s * 1000, settings.rebuild_ms
+    return Engine(store, setup, model, lateness_ms, settings.topics, hash_key=key, rebuild_ms=rebuild_ms)
 
 
 def _positions(settings: Settings, store: Store) -> StartPositions:

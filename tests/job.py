@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -249,18 +249,22 @@ class KafkaRun:
         return _states(RedisStore.from_url(self.settings.redis_url), self.settings, customers)
 
 
-def naive_logs(batch: RecordingBatch) -> dict[str, NaiveLog]:
-    """Every customer's activity log after all records of a batch, by the slow oracle."""
+def naive_logs(batch: RecordingBatch, left: Mapping[int, tuple[int, int]] | None = None) -> dict[str, NaiveLog]:
+    """Every customer's activity log after all records of a batch, by the slow oracle.
+
+    `left` says of partitions from which offset, and since which event time, anything is known of them.
+    """
     places = partitions_for(batch.keys, PARTITIONS)
     logs: dict[str, NaiveLog] = {}
     for number in range(PARTITIONS):
-        rows = np.flatnonzero(places == number).tolist()
+        begin, since = (left or {}).get(number, (0, -1))
+        rows = np.flatnonzero(places == number).tolist()[begin:]
         keys, values = [batch.keys[i] for i in rows], [batch.values[i] for i in rows]
         none = np.full(len(rows), -1, dtype=np.int64)
         records = Records("clickstream", number, 0, len(rows), keys, values, np.arange(len(rows)), none)
         chunk, refused = Decoder(Catalogue()).decode(records)
         assert not refused
-        logs |= judged([line.event for line in lines_of(chunk)])[1].of
+        logs |= judged([line.event for line in lines_of(chunk)], since)[1].of
     return logs
 
 

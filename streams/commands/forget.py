@@ -81,7 +81,8 @@ async def _forget(
     finally:
         await store.close()
     click.echo(f"forgotten: {events} events and {intents} open intents of {customer} were erased from Redis")
-    click.echo(f"{key.topic}/{key.partition}, offset {asked.offset}: duplicates and late events are dropped for 7 days")
+    days = f"{settings.rebuild_days} days"
+    click.echo(f"{key.topic}/{key.partition}, offset {asked.offset}: duplicates and late events are dropped for {days}")
     click.echo("what Kafka still holds, and for how long: micro-intents forget --verify")
 
 

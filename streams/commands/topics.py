@@ -9,6 +9,9 @@ from streams.commands.options import Failure, with_settings
 if TYPE_CHECKING:
     from streams.settings import Settings
 
+KEEP_DAYS = 14
+"""How long new topics keep records, unless they must for longer."""
+
 
 @click.group("topics", short_help="Create the topics as they must be.")
 def command() -> None:
@@ -25,11 +28,13 @@ def command() -> None:
     "--replication-factor", type=click.IntRange(1, 16), help="Copies of each partition; the broker's default."
 )
 @click.option(
-    "--keep-days", type=click.IntRange(7, 3650), default=14, show_default=True, help="How long new topics keep records."
+    "--keep-days",
+    type=click.IntRange(1, 3650),
+    help="How long new topics keep records; 14 days, or the rebuild window if that is longer.",
 )
 @with_settings("broker")
 def create_command(
-    partitions: int | None, replication_factor: int | None, keep_days: int, settings: "Settings"
+    partitions: int | None, replication_factor: int | None, keep_days: int | None, settings: "Settings"
 ) -> None:
     """Create clickstream, intents, examples and the dead letters, as far as they are missing.
 
@@ -43,6 +48,12 @@ def create_command(
     from streams.commands.console import cells, results, table
     from streams.topics import create, differences, found_topics, wanted_topics
 
+    if keep_days is not None and keep_days < settings.rebuild_days:
+        raise click.UsageError(
+            f"--keep-days {keep_days} is less than the rebuild window, {settings.rebuild_days} days "
+            "(MICRO_INTENTS_REBUILD_DAYS)"
+        )
+    keep_days = keep_days or max(KEEP_DAYS, settings.rebuild_days)
     broker = find_broker(settings.broker)
     if not broker.creates_topics:
         raise Failure(f"{broker.bootstrap} creates no topics by request (the embedded broker makes them on first use)")

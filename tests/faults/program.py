@@ -3,7 +3,8 @@
 `settings` are the worker's; `session_s` is how long its group waits for it, `retry_s` how long it waits for Redis and
 Kafka, `publish_s` how long for acknowledgements; `events` is the largest chunk that its memory can take; `spare_mb`
 how much more memory the system gives it than it has when its first chunk is worked; `poison` an event that makes detect
-raise; `die` is where it kills itself (SIGKILL) when an intent expires by idle time:
+raise; `records` is the size of its chunks; `stop_at` is after how many commits of a rebuild it is told to stop
+(SIGTERM); `die` is where it kills itself (SIGKILL) when an intent expires by idle time:
 `before_commit` or `before_publish`.
 """
 
@@ -70,6 +71,21 @@ def choke(poison: str) -> None:
     Batch.of = staticmethod(of)  # type: ignore[assignment]  # the fault
 
 
+def stop(after: int) -> None:
+    """Be told to stop after some commits of a rebuild."""
+    real = Engine.commit
+    left = after
+
+    async def commit(self: Engine, piece: Piece, commit: Commit) -> None:
+        nonlocal left
+        await real(self, piece, commit)
+        left -= piece.partition.rebuilding
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    Engine.commit = commit  # type: ignore[method-assign]  # the fault
+
+
 def die(place: str) -> None:
     """Die at the first idle advance that lets an intent expire: before its commit, or just after it."""
     real = Engine.commit
@@ -103,6 +119,10 @@ def main(path: str) -> int:
         run_out_of_memory(faults["events"])
     if "spare_mb" in faults:
         take_memory_away(faults["spare_mb"])
+    if "records" in faults:
+        chunk_app.__kwdefaults__["max_records"] = faults["records"]
+    if "stop_at" in faults:
+        stop(faults["stop_at"])
     if faults.get("die"):
         die(faults["die"])
     app = make_worker(Settings(**faults["settings"]))

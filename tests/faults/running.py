@@ -19,7 +19,7 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 
 from features.redis_store import RedisStore
-from features.store import PartitionKey
+from features.store import Cursor, PartitionKey
 from streams.children import free_port, wait_for
 from streams.recordings import RecordingBatch
 from streams.settings import Settings
@@ -112,13 +112,24 @@ class FaultRun(KafkaRun):
             found = admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.LATEST))
         return [found[place].offset for place in places]
 
+    def committed(self) -> list[int]:
+        """What the group has committed of each partition, 0 for nothing."""
+        with self.admin() as admin:
+            found = admin.list_group_offsets({self.settings.group: None}).get(self.settings.group, {})
+        offsets = {place.partition: entry.offset for place, entry in found.items()}
+        return [offsets.get(number, 0) for number in range(PARTITIONS)]
+
     def positions(self) -> list[int]:
         """Redis' position of each partition."""
+        return [cursor.position for cursor in self.cursors()]
 
-        async def ask() -> list[int]:
+    def cursors(self) -> list[Cursor]:
+        """Where Redis has each partition."""
+
+        async def ask() -> list[Cursor]:
             store = RedisStore.from_url(self.settings.redis_url)
             keys = [PartitionKey(self.settings.namespace, self.settings.clickstream, n) for n in range(PARTITIONS)]
-            found = [(await store.cursor(key)).position for key in keys]
+            found = [await store.cursor(key) for key in keys]
             await store.close()
             return found
 
@@ -129,9 +140,7 @@ class FaultRun(KafkaRun):
         super().finish(*alive, timeout_s=timeout_s)
 
         def acknowledged() -> bool:
-            with self.admin() as admin:
-                found = admin.list_group_offsets({self.settings.group: None}).get(self.settings.group, {})
-            return bool(sum(entry.offset for entry in found.values()) >= self._sent.sum())
+            return bool(sum(self.committed()) >= self._sent.sum())
 
         wait_for(acknowledged, "everything acknowledged", timeout_s)
 

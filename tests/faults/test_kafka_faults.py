@@ -4,8 +4,10 @@ import os
 from dataclasses import replace
 
 import numpy as np
+import redis
 from kafka import TopicPartition
 
+from features.store import PartitionKey
 from streams.partitioner import partitions_for
 from streams.recordings import RecordingBatch
 from tests.faults.running import FaultRun
@@ -116,6 +118,33 @@ def test_kafka_has_a_topic_made_anew(job: FaultRun, batch: RecordingBatch) -> No
     with job.worker() as worker:
         job.ends(worker, 1, *words)
     assert job.position() == 1_000
+
+
+def test_kafka_has_a_topic_made_anew_that_has_grown(job: FaultRun, batch: RecordingBatch) -> None:
+    """A topic of the same name that is past what was read of the other one stops the worker: its id is another one.
+
+    One that is told to have been restored is worked on.
+    """
+    job.send(cut(batch, 0, 500))
+    with job.worker() as worker:
+        job.finish(worker)
+    with job.admin() as admin:
+        admin.delete_topics([job.settings.clickstream])
+    job.create(job.settings.clickstream)
+    job.send(cut(batch, 0, 500))
+    job.send(cut(batch, 500, 2_500))
+    with job.worker() as worker:
+        job.ends(worker, 1, "TopicMadeAnew", "was made anew: its id is", "MICRO_INTENTS_NAMESPACE", "redis-cli HDEL")
+    assert job.position() == 500
+    with redis.Redis.from_url(job.settings.redis_url) as client:
+        for number in range(PARTITIONS):
+            client.hdel(
+                f"{PartitionKey(job.settings.namespace, job.settings.clickstream, number).prefix}meta", "topic_id"
+            )
+    job._sent -= np.bincount(partitions_for(batch.keys[:500], PARTITIONS), minlength=PARTITIONS)
+    with job.worker() as worker:
+        job.finish(worker)
+    job.assert_clean(cut(batch, 0, 2_500))
 
 
 def test_kafka_has_more_partitions_than_before(job: FaultRun, batch: RecordingBatch) -> None:

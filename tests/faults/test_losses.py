@@ -9,11 +9,14 @@ from pathlib import Path
 import orjson
 import pytest
 import redis
+from kafka import TopicPartition
 
 from features.state import decode
+from streams.partitioner import partitions_for
 from streams.recordings import RecordingBatch
 from tests.faults.running import FaultRun
-from tests.job import PARTITIONS, InProcessRun, cut, learned, without_repeats
+from tests.features.building import plain
+from tests.job import PARTITIONS, InProcessRun, cut, learned, naive_logs, without_repeats
 
 ENDS = ("fulfilled", "expired", "forgotten")
 Backup = dict[bytes, bytes]
@@ -117,3 +120,63 @@ def test_a_rebuild_with_another_model(job: FaultRun, batch: RecordingBatch, tmp_
     assert all(sum(status in ENDS for status in said) == 1 and said[-1] in ENDS for said in statuses)
     versions = Counter(orjson.loads(said[0])["model"]["version"] for said in lives.values())
     assert len(versions) == 2 and min(versions.values()) > 20
+
+
+def test_redis_lost_after_the_beginning_of_the_log(job: FaultRun, batch: RecordingBatch) -> None:
+    """Emptied where retention has cut the log: states are whole since a time that they say, and nothing older counts.
+
+    What was published stands, and no intent is said twice in other words.
+    """
+    job.send(cut(batch, 0, 3_000))
+    with job.worker() as worker:
+        job.finish(worker)
+    before, ends = job.published(job.settings.intents), job.ends_of(job.settings.clickstream)
+    begins = [end // 3 for end in ends]
+    with job.admin() as admin:
+        admin.delete_records(
+            {TopicPartition(job.settings.clickstream, number): begin for number, begin in enumerate(begins)}
+        )
+    restore(job, {})
+    job.send(cut(batch, 3_000, len(batch.keys)))
+    with job.worker() as worker:
+        job.finish(worker)
+        assert job.said(worker).count("states are whole from event time") == PARTITIONS
+    clean = InProcessRun(batch, job.snapshot, job.settings).states(job.settings, batch.keys)
+    alone = {name: plain(decode([name], [blob])) for name, blob in clean.items()}
+    left = {number: (begins[number], cursor.complete_since) for number, cursor in enumerate(job.cursors())}
+    assert all(since > 0 for _, since in left.values())
+    naive = naive_logs(batch, left)
+    states = {name: decode([name], [blob]) for name, blob in job.states(batch.keys).items()}
+    assert {name: plain(state) for name, state in states.items() if len(state.logs.entries)} == {
+        name: log.entries for name, log in naive.items() if log.entries
+    }
+    unfolded = 0
+    for key, place in zip(batch.keys, partitions_for(batch.keys, PARTITIONS).tolist(), strict=True):
+        name, (_, since) = key.decode(), left[place]
+        if len(states[name].logs.entries):
+            assert states[name].memory.complete_since.tolist() == [since]
+        if all(entry.raw for entry in alone[name]):
+            unfolded += 1
+            assert plain(states[name]) == [entry for entry in alone[name] if entry.time >= since]
+    assert unfolded > 1_000
+    for number, values in job.published(job.settings.intents).items():
+        assert values[: len(before[number])] == before[number]
+        said = [(intent["intent_id"], intent["sequence"]) for intent in map(orjson.loads, without_repeats(values))]
+        assert len(said) == len(set(said)) > 0
+
+
+def test_a_rebuild_leaves_what_is_committed(job: FaultRun, batch: RecordingBatch) -> None:
+    """A worker that is stopped while it rebuilds has not moved Kafka's committed offsets back."""
+    job.send(batch)
+    with job.worker() as worker:
+        job.finish(worker)
+    before = job.committed()
+    restore(job, {})
+    with job.worker(records=20, stop_at=40) as second:
+        assert second.wait(40) == 0, job.logs()
+    rebuilding = [cursor.adopt_until > cursor.position >= 0 for cursor in job.cursors()]
+    assert sum(rebuilding) > 0
+    assert job.committed() == before
+    with job.worker() as third:
+        job.finish(third)
+    assert_true(job, batch)

@@ -14,7 +14,7 @@ from features.kinds import CODE, KINDS
 from features.log import I64, MORE
 from features.pairs import Pairs
 from features.state import States, decode, encode
-from features.tombstones import Tombstones
+from features.tombstones import REBUILD_MS, Tombstones
 from features.windows import Asks, View
 from tests.features.naive_log import Entry, Event, NaiveLogs, Told
 
@@ -101,15 +101,20 @@ class Partition:
     watermark_ms: int = -1
     done: int = 0
     cleared: list[tuple[str, int, bool]] = field(default_factory=list)
-    tombstones: Tombstones = field(default_factory=lambda: Tombstones(b"key"))
+    tombstones: Tombstones = field(init=False)
+    since: int = -1
+    rebuild_ms: int = REBUILD_MS
 
     def __post_init__(self) -> None:
+        self.tombstones = Tombstones(b"key", window_ms=self.rebuild_ms)
         self.blobs = self.blobs or [None] * len(self.customers)
 
     def work(self, events: Sequence[Event]) -> Iterator[Worked]:
         """Work one batch: each wave as it comes, then the ends of states, then the blobs."""
         states = decode(self.customers, self.blobs)
         states.tombstone = np.maximum(states.tombstone, self.tombstones.of(self.customers))
+        states.rebuild_ms = self.rebuild_ms
+        states.begin(np.full(len(self.customers), self.since))
         batch = batch_of(events, self.customers, self.watermark_ms)
 
         def clear(rows: I64, before: I64, forgotten: npt.NDArray[np.bool_]) -> None:
@@ -190,9 +195,9 @@ class Look:
         return [*found[::step], (pairs.size, len(self.seen) - 1, 4_711)]
 
 
-def judged(events: Sequence[Event]) -> tuple[list[Told], NaiveLogs]:
-    """What the oracle says of each event of a partition, and its logs after them."""
-    logs = NaiveLogs()
+def judged(events: Sequence[Event], since: int = -1) -> tuple[list[Told], NaiveLogs]:
+    """What the oracle says of a partition's events, nothing known of before `since`, and its logs after them."""
+    logs = NaiveLogs(since=since)
     return [logs.apply(event, mark) for event, mark in zip(events, watermarks(events), strict=True)], logs
 
 

@@ -24,9 +24,9 @@ class Driven:
         """The call's result, on this store's loop."""
         return self.loop.run(call)
 
-    def claim(self, token: str = "mine", key: PartitionKey = KEY, partitions: int = 0) -> Claimed:
+    def claim(self, token: str = "mine", key: PartitionKey = KEY, partitions: int = 0, topic_id: str = "") -> Claimed:
         """Claim a partition."""
-        return self.run(self.store.claim(key, token, partitions))
+        return self.run(self.store.claim(key, token, partitions, topic_id))
 
     def commit(self, commit: Commit, key: PartitionKey = KEY) -> Answer:
         """Commit to a partition."""

@@ -78,6 +78,10 @@ class NaiveLog:
     complete_since: int = -1
     forced: int = 0
     tombstone: int = -1
+    since: int = -1  # what came before it was in a log that is gone
+
+    def __post_init__(self) -> None:
+        self.clear()
 
     def end(self, watermark: int) -> None:
         """The state ends 30 days after the last event: when a watermark is greater than that."""
@@ -87,7 +91,7 @@ class NaiveLog:
     def clear(self) -> None:
         """Leave nothing but the tombstone."""
         self.entries, self.folded = [], []
-        self.newest = self.floor = self.complete_since = -1
+        self.newest, self.floor, self.complete_since = -1, max(self.since - 1, -1), self.since
         self.forced = 0
 
     def buried(self, time: int, watermark: int) -> bool:
@@ -179,9 +183,10 @@ class NaiveLogs:
     """Logs of all customers of one partition."""
 
     folding: bool = True
+    since: int = -1
     of: dict[str, NaiveLog] = field(default_factory=dict)
 
     def apply(self, event: Event, watermark: int) -> Told:
         """Apply one event to its customer's log."""
-        log = self.of.setdefault(event.customer, NaiveLog(self.folding))
+        log = self.of.setdefault(event.customer, NaiveLog(self.folding, since=self.since))
         return log.apply(event, watermark)

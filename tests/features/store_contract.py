@@ -60,6 +60,14 @@ class StoreContract:
         assert store.claim("theirs", partitions=12).partitions == 8
         assert store.claim("theirs").partitions == 8
 
+    def test_keeps_the_id_of_the_topic(self, store: Driven) -> None:
+        """The first claim that says which id the topic has is remembered, whatever later ones say."""
+        assert store.claim().topic_id == ""
+        assert store.claim(topic_id="one").topic_id == "one"
+        store.done(first())
+        assert store.claim("theirs", topic_id="two").topic_id == "one"
+        assert store.claim("theirs").topic_id == "one"
+
     def test_without_a_token(self, store: Driven) -> None:
         """An empty token is refused: it would equal that of a partition nobody claimed."""
         before = store.dump()
@@ -93,6 +101,16 @@ class StoreContract:
         cursor = store.done(first(adopt_until=90))
         assert cursor.adopt_until == store.cursor().adopt_until == store.claim().cursor.adopt_until == 90
         assert store.done(after(cursor)).adopt_until == -1
+
+    def test_since_when_states_are_whole(self, store: Driven) -> None:
+        """A commit says since when states are whole, and those that say nothing leave it."""
+        store.claim()
+        cursor = store.done(first(complete_since=1_000))
+        assert cursor.complete_since == store.cursor().complete_since == 1_000
+        cursor = store.done(after(cursor))
+        assert cursor.complete_since == store.cursor().complete_since == store.claim().cursor.complete_since == 1_000
+        refused(store, replace(after(cursor, complete_since=7), sequence=0), Verdict.GAP)
+        assert store.done(after(cursor, complete_since=2_000)).complete_since == store.cursor().complete_since == 2_000
 
     def test_ok(self, store: Driven) -> None:
         """A commit that continues the last one is applied whole and moves the cursor."""

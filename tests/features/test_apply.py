@@ -3,6 +3,7 @@
 import random
 
 import numpy as np
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -10,10 +11,12 @@ from features.apply import erase, waves
 from features.events import Batch
 from features.state import HEADER, MAGIC, VERSION, decode, encode
 from tests.features.building import HASH, LATENESS_MS, Partition, chunk, end_states, judged, plain, watermarks
-from tests.features.naive_log import DAY, HOUR, STATE, Event, NaiveLogs
+from tests.features.naive_log import DAY, HOUR, STATE, Event, NaiveLog, NaiveLogs
 from tests.features.naive_moves import ANY, CUSTOMERS, START, Move, events_of
 
 STEADY = settings(max_examples=60, derandomize=True, database=None)
+SINCE = st.sampled_from([-1, -1, START - 1, START + 1, START + HOUR, START + 2 * DAY, START + 40 * DAY])
+"""Since when anything is known of a partition's customers."""
 
 
 def views(count: int, step: int, start: int = START, first_id: int = 1, customer: str = "anna") -> list[Event]:
@@ -22,12 +25,12 @@ def views(count: int, step: int, start: int = START, first_id: int = 1, customer
 
 
 @settings(STEADY, max_examples=100)
-@given(ANY, st.sampled_from([None, 1, 7, 50]))
-def test_verdicts_and_logs(moves: list[Move], size: int | None) -> None:
+@given(ANY, st.sampled_from([None, 1, 7, 50]), SINCE)
+def test_verdicts_and_logs(moves: list[Move], size: int | None, since: int) -> None:
     """Each event is applied, dropped or unverifiable, late or not, as the oracle says; so are the logs in the end."""
     events = events_of(moves)
-    partition = Partition(CUSTOMERS)
-    told, naive = judged(events)
+    partition = Partition(CUSTOMERS, since=since)
+    told, naive = judged(events, since)
     seen = 0
     for worked in partition.run(events, size):
         wave = worked.wave
@@ -46,17 +49,18 @@ def test_verdicts_and_logs(moves: list[Move], size: int | None) -> None:
         held = int(memory.held[0])
         assert list(zip(memory.ids[0, :held].tolist(), memory.times[0, :held].tolist(), strict=True)) == log.folded
         for name in ("newest", "floor", "complete_since", "forced"):
-            assert getattr(memory, name)[0] == getattr(log, name), name
+            nothing = partition.blobs[CUSTOMERS.index(customer)] is None
+            assert getattr(memory, name)[0] == getattr(NaiveLog() if nothing else log, name), name
         (tombstone,) = partition.tombstones.of([customer]).tolist()
         assert tombstone == (log.tombstone if log.buried(log.tombstone, partition.watermark_ms) else -1)
 
 
 @STEADY
-@given(ANY, st.permutations(CUSTOMERS))
-def test_batches(moves: list[Move], customers: list[str]) -> None:
+@given(ANY, st.permutations(CUSTOMERS), SINCE)
+def test_batches(moves: list[Move], customers: list[str], since: int) -> None:
     """Batches of 1, of 7 and of all events leave the same bytes, in whatever order the states are held."""
     events = events_of(moves)
-    partitions = [Partition(CUSTOMERS), Partition(CUSTOMERS), Partition(CUSTOMERS), Partition(customers)]
+    partitions = [Partition(names, since=since) for names in (CUSTOMERS, CUSTOMERS, CUSTOMERS, customers)]
     for partition, size in zip(partitions, [1, 7, None, 7], strict=True):
         partition.run(events, size)
     blobs = [dict(zip(partition.customers, partition.blobs, strict=True)) for partition in partitions]
@@ -289,13 +293,14 @@ def test_forget_after_the_end() -> None:
     assert partition.tombstones.times == {}
 
 
-def test_tombstone_ends() -> None:
-    """A tombstone drops events until the watermark is more than 7 days past it, by the watermark alone."""
+@pytest.mark.parametrize("days", [7, 1, 20])
+def test_tombstone_ends(days: int) -> None:
+    """A tombstone drops events until the watermark is more than the window past it, by the watermark alone."""
     forget, again = Event("anna", "forget", START, 1), Event("anna", "view", START, 3)
     for more, word in ((0, "dropped"), (1, "applied")):
-        events = [forget, Event("ben", "view", START + 7 * DAY + LATENESS_MS + more, 2), again]
+        events = [forget, Event("ben", "view", START + days * DAY + LATENESS_MS + more, 2), again]
         for size in (1, 2, 3):
-            partition = Partition(["anna", "ben"])
+            partition = Partition(["anna", "ben"], rebuild_ms=days * DAY)
             told = [
                 bool(worked.wave.applied[place])
                 for worked in partition.run(events, size)
@@ -336,3 +341,34 @@ def test_batch_of_one_customer_among_many() -> None:
     before = partition.blobs[0]
     partition.run([Event("ben", "view", START + HOUR, 2)])
     assert partition.blobs[0] == before
+
+
+def test_nothing_is_known_of_before_a_beginning() -> None:
+    """Older events are unverifiable, in whatever life of a state; the log says since when it is whole."""
+    partition = Partition(["anna"], since=START)
+    forget = Event("anna", "forget", START + 5, 3)
+    events = [*views(1, 0, START - 1, 1), *views(1, 0, START, 2), forget, *views(1, 0, START - 1, 4)]
+    events += [*views(1, 0, START + 40 * DAY, 5), *views(1, 0, START - 1, 6)]
+    for size in (1, None):
+        partition = Partition(["anna"], since=START)
+        waves_ = [worked.wave for worked in partition.run(events, size)]
+        assert [flag for wave in waves_ for flag in wave.applied.tolist()] == [False, True, False, False, True, False]
+        flags = [flag for wave in waves_ for flag in wave.unverifiable.tolist()]
+        assert flags == [True, False, False, False, False, True]  # in between, it is forgotten
+        assert partition.state("anna").memory.complete_since.tolist() == [START]
+
+
+def test_a_beginning_does_not_undo_what_is_known() -> None:
+    """A log that is whole from a later time on stays so, and what it remembers stays a duplicate."""
+    old = Partition(["anna"])
+    events = views(300, DAY)
+    old.run(events)
+    later = int(old.state("anna").memory.complete_since[0])
+    partition = Partition(["anna"], old.blobs, old.watermark_ms, since=START + 500 * DAY)
+    assert START < later < partition.since
+    (worked,) = partition.run([events[-1]])
+    assert (worked.wave.applied.tolist(), worked.wave.unverifiable.tolist()) == ([False], [False])
+    assert partition.state("anna").memory.complete_since.tolist() == [partition.since]
+    partition = Partition(["anna"], old.blobs, old.watermark_ms, since=START)
+    partition.run(events[:1])
+    assert partition.state("anna").memory.complete_since.tolist() == [later]

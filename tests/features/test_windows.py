@@ -43,8 +43,9 @@ def test_windows_as_the_oracle_says(moves: list[Move], size: int | None, every: 
         assert look.view.pace().tolist() == [pace(entries) for entries, _ in look.seen]
         for word in WORDS:
             assert windows_of(look, word) == [keys(within(word, entries, t)) for entries, t in look.seen], word
-            flags = look.view.partial(Window.parse(word)).tolist()
-            assert flags == [partial(word, entries, t) for entries, t in look.seen], word
+            for since in (-1, START, START + HOUR, START + 5 * DAY):
+                flags = look.view.partial(Window.parse(word), np.full(len(look.states.customers), since)).tolist()
+                assert flags == [partial(word, entries, t, since) for entries, t in look.seen], (word, since)
 
 
 def log_of(*times: int, kinds: Sequence[str] = ("view",)) -> States:
@@ -64,7 +65,7 @@ def found(word: str, states: States, at: int) -> list[int]:
 
 def is_partial(word: str, states: States, at: int) -> bool:
     """Whether a window that ends at START + `at` is partial."""
-    return bool(asked(states, START + at).view.partial(Window.parse(word))[0])
+    return bool(asked(states, START + at).view.partial(Window.parse(word), states.memory.complete_since)[0])
 
 
 @pytest.mark.parametrize(
@@ -234,3 +235,28 @@ def test_no_window(word: str) -> None:
     """A word that is no window is refused, saying what is allowed."""
     with pytest.raises(ValueError, match="write 30m, 7d, session, since:KIND, last:N or pace:N"):
         Window.parse(word)
+
+
+@pytest.mark.parametrize(
+    ("word", "since", "said"),
+    [
+        ("1h", 4 * HOUR + 1, False),
+        ("1h", 4 * HOUR + 2, True),
+        ("session", 5 * HOUR - 30 * MINUTE, False),
+        ("session", 5 * HOUR - 30 * MINUTE + 1, True),
+        ("last:2", 4 * HOUR, False),
+        ("last:2", 4 * HOUR + 1, True),
+        ("last:7", 0, True),
+        ("pace:1", 4 * HOUR + 1, False),
+        ("pace:1", 4 * HOUR + 2, True),
+        ("since:purchase", 3 * HOUR, False),
+        ("since:purchase", 3 * HOUR + 1, True),
+        ("since:cart_add", 0, True),
+    ],
+)
+def test_partial_where_nothing_is_known(word: str, since: int, said: bool) -> None:
+    """A window is partial if an event from before its log is whole would be in it, or would move its beginning."""
+    states = log_of(*(i * HOUR for i in range(6)), kinds=("view", "view", "view", "purchase", "view", "view"))
+    assert not is_partial(word, states, 5 * HOUR)
+    states.memory.complete_since[:] = START + since
+    assert is_partial(word, states, 5 * HOUR) == said

@@ -109,14 +109,14 @@ FORGOTTEN: Final = [
     Mutation(
         "tombstones are found by a claim",
         _ENGINE,
-        "tombstones = Tombstones(self.hash_key, claimed.forgotten)",
+        "tombstones = Tombstones(self.hash_key, claimed.forgotten, self.rebuild_ms)",
         "tombstones = Tombstones(self.hash_key)",
         "tests/streams/test_forgetting.py::test_another_worker_knows_who_is_forgotten",
     ),
     Mutation(
         "tombstones bury",
         "features/tombstones.py",
-        "return (time <= tombstone) & (watermark <= tombstone + REBUILD_MS)",
+        "return (time <= tombstone) & (watermark <= tombstone + window_ms)",
         "return time < np.zeros(len(time))",
         _APPLIES + "test_forget",
     ),

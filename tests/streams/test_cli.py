@@ -65,7 +65,7 @@ def test_version() -> None:
         (["replay", "gone.jsonl"], "File 'gone.jsonl' does not exist"),
         (["simulate", "out.jsonl", "--events", "0"], "0 is not in the range"),
         (["tail", "--limit", "many"], "'many' is not a valid integer"),
-        (["topics", "create", "--keep-days", "6"], "6 is not in the range"),
+        (["topics", "create", "--keep-days", "6"], "--keep-days 6 is less than the rebuild window"),
     ],
 )
 def test_wrong_usage_is_code_2(arguments: list[str], said: str) -> None:

@@ -10,12 +10,15 @@ from click.testing import CliRunner
 from kafka import KafkaConsumer
 
 from features.core_bundle import CORE
+from features.log import DAY_MS
 from intents.model_store import ModelStore
 from intents.snapshots import encode
 from intents.training import Checkpoint, Reading, Trainer
+from streams.broker import find_broker
 from streams.cli import cli
 from streams.partitioner import crc32_partition_for, partition_for
 from streams.settings import PUBLIC_HASH_KEY
+from streams.topics import found_topics
 from tests.services import Service
 from tests.streams.installation import Installation
 
@@ -96,7 +99,8 @@ def test_topics_that_would_lose_records(installation: Installation) -> None:
     assert wrong[f"topic {settings.intents}"] == [
         "3 partitions, not 4",
         "cleanup.policy is compact, not delete",
-        "retention.ms is 3600000, less than 604800000",
+        "retention.ms is 3600000, less than 604800000: a lost Redis is to be rebuilt from 7 days "
+        "(MICRO_INTENTS_REBUILD_DAYS)",
     ]
     assert wrong[f"topic {settings.examples}"] == [
         "2 partitions, not 1",
@@ -104,6 +108,27 @@ def test_topics_that_would_lose_records(installation: Installation) -> None:
     ]
     advice = found[f"topic {settings.clickstream}"][0]["advice"]
     assert advice.endswith(f"--entity-name {settings.clickstream} --add-config message.timestamp.type=LogAppendTime")
+
+
+def test_the_rebuild_window_is_kept(installation: Installation) -> None:
+    """Topics must keep what a lost Redis is to be rebuilt from: new ones do, others are told, with both ways out."""
+    longer = Installation(replace(installation.settings, rebuild_days=20))
+    settings = longer.settings
+    kept = {"message.timestamp.type": "LogAppendTime", "retention.ms": str(9 * DAY_MS + 1)}
+    longer.create_topic(settings.clickstream, 2, **kept)
+    created = longer.run("topics", "create")
+    assert created.exit_code == 1
+    assert f"--add-config retention.ms={20 * DAY_MS}\n" in created.stderr
+    with find_broker(settings.broker).admin() as admin:
+        found = found_topics(admin, [settings.intents])
+    assert found[settings.intents].settings["retention.ms"] == str(20 * DAY_MS)
+    (finding,) = longer.doctor()[1][f"topic {settings.clickstream}"]
+    assert finding["status"] == "problem"
+    lets = f"rebuilt from 20 days (MICRO_INTENTS_REBUILD_DAYS, which {settings.clickstream} lets be 9)"
+    assert finding["found"].endswith(lets)
+    assert finding["advice"].endswith(f"--add-config retention.ms={20 * DAY_MS}")
+    nine = Installation(replace(settings, rebuild_days=9))
+    assert {it["status"] for it in nine.doctor()[1][f"topic {settings.clickstream}"]} == {"ok"}
 
 
 @pytest.mark.parametrize(

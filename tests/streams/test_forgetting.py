@@ -286,13 +286,14 @@ def test_tombstones_of_earlier_releases_survive() -> None:
     assert store._partitions[KEY].forgotten == {customer_key("anna", KEPT): T + 5}
 
 
-def test_tombstones_end_with_a_later_commit(clock: Clock) -> None:
-    """When the watermark is more than seven days past one, the next commit takes it out, an idle one too."""
+@pytest.mark.parametrize("window", [REBUILD_MS, 2 * DAY])
+def test_tombstones_end_with_a_later_commit(clock: Clock, window: int) -> None:
+    """When the watermark is more than the rebuild window past one, the next commit takes it out, an idle one too."""
     app, store = StandIn(forgotten_shop()), TroubledStore()
-    made = run(app, store, idle_s=60)
-    clock.now += (REBUILD_MS + LATENESS) / 1000
+    made = run(app, store, idle_s=60, rebuild_ms=window)
+    clock.now += (window + LATENESS) / 1000
     asyncio.run(made.tick())
-    assert store.at().watermark_ms == T + MINUTE + REBUILD_MS
+    assert store.at().watermark_ms == T + MINUTE + window
     assert len(store._partitions[KEY].forgotten) == 1
     clock.now += 60
     asyncio.run(made.tick())

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import cast
 
 import pytest
 from confluent_kafka import Producer
 from faust.types import TP, StreamT
+from kafka import KafkaAdminClient
 
 from streams.children import free_port
 from streams.record_chunk import RecordChunk
@@ -59,12 +61,35 @@ def test_what_kafka_is_asked(setting: Make) -> None:
         async for _ in stream:
             found.append([await app.is_member(at.topic, partition) for partition in (0, 7)])
             found.append(await app.partition_counts([at.topic, "no-such-topic"]))
+            found.append([await app.topic_id(topic) for topic in (at.topic, "no-such-topic")])
             found.append([await app.read_to_end(at.topic, 0, position) for position in (3, 10)])
             found.append(app.assigned)
             raise EOFError
 
     assert isinstance(asyncio.run(crash(app)), EOFError)
-    assert found == [[True, False], {at.topic: 1, "no-such-topic": 0}, [False, True], {TP(at.topic, 0)}]
+    with closing(KafkaAdminClient(bootstrap_servers=at.bootstrap)) as admin:
+        (described,) = admin.describe_topics([at.topic])
+    ids = [str(described["topic_id"]), ""]
+    counts = {at.topic: 1, "no-such-topic": 0}
+    assert found == [[True, False], counts, ids, [False, True], {TP(at.topic, 0)}]
+
+
+def test_the_embedded_broker_is_asked_for_ids(embedded_broker: str) -> None:
+    """A broker that knows no ids tells none; one that does, the same one each time."""
+    producer = Producer({"bootstrap.servers": embedded_broker})
+    producer.produce("identified", b"0", partition=0)
+    assert producer.flush(10) == 0
+    found: list[str] = []
+    app = chunk_app("identified", broker=embedded_broker)
+
+    @app.agent(app.topic("identified"), name="test.read")
+    async def read(stream: StreamT[RecordChunk]) -> None:
+        async for _ in stream:
+            found.extend([await app.topic_id("identified") for _ in range(2)])
+            raise EOFError
+
+    assert isinstance(asyncio.run(crash(app)), EOFError)
+    assert len(found) == 2 and len(set(found)) == 1
 
 
 def test_a_worker_outlives_its_broker(setting: Make, kafka: Service, topic_factory: TopicFactory) -> None:

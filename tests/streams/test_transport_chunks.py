@@ -308,6 +308,20 @@ def test_chunks_are_finished_in_order() -> None:
     assert asyncio.run(agent()) == [10, 20, 30]
 
 
+def test_nothing_is_committed_below_what_is_kept() -> None:
+    """What is worked again from before the committed offset leaves that; from there on it moves on."""
+
+    async def agent() -> list[int | None]:
+        consumer, seen = sought(10, 7), []
+        consumer.keep_committed(LANE, 30)
+        for chunk in (queued(10, 20, 7), queued(20, 30, 7), queued(30, 31, 7)):
+            consumer.finish(chunk)
+            seen.append(consumer._new_offset(LANE))
+        return seen
+
+    assert asyncio.run(agent()) == [None, 30, 31]
+
+
 def test_acknowledged_where_it_was_sought() -> None:
     """An offset that no chunk of this worker's ended at is committed only where this very seek has gone to."""
 

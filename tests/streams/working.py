@@ -13,6 +13,7 @@ from faust.types import TP
 
 from features.memory_store import MemoryStore
 from features.store import Answer, Commit, Cursor, PartitionKey
+from features.tombstones import REBUILD_MS
 from intents.catalog import Catalogue
 from intents.detect import Setup
 from intents.model import Model
@@ -25,7 +26,7 @@ from streams.record_chunk import RecordChunk
 from streams.recovery import Recovery
 from streams.steps import Steps
 from streams.transport import ChunkApp
-from streams.wire import Decoder
+from streams.wire import Decoder, Records
 from streams.worker import Worker
 from tests.intents.replaying import Pair
 from tests.intents.steered import LATENESS, STEERED, T, steered_model
@@ -70,11 +71,14 @@ class StandIn:
     sought: int = 0
     current: int = 1
     begin: int = 0
+    young: int = 0
     acknowledged: int = -1
+    kept: int = -1
     rewinds: list[int] = field(default_factory=list)
     commits: list[int] = field(default_factory=list)
     asked: int = 0
     given_up: set[TP] = field(default_factory=set)
+    made: str = "the first"
     counts: dict[str, int] = field(default_factory=lambda: {"clickstream": 1, "intents": 1, "examples": 1, DEAD: 1})
 
     @property
@@ -121,23 +125,38 @@ class StandIn:
         """How many partitions the topics have, as the test has it."""
         return {topic: self.counts.get(topic, 0) for topic in topics}
 
+    async def topic_id(self, topic: str) -> str:
+        """The topic's, as the test has it."""
+        return self.made
+
     async def committed(self, topic: str, partition: int) -> int:
         """What the group has committed, as the test has it."""
         return self.acknowledged
+
+    def keep_committed(self, topic: str, partition: int, offset: int) -> None:
+        """Note below what nothing is to be committed."""
+        self.kept = offset
 
     async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """The log's."""
         return self.begin, len(self.records)
 
     async def offset_at(self, topic: str, partition: int, time_ms: int) -> int:
-        """The log is young."""
-        return self.begin
+        """The first record that is young enough, as the test has it."""
+        return max(self.begin, self.young)
 
     async def read_back(
         self, topic: str, partition: int, *, last: int = 0
     ) -> AsyncIterator[Sequence[tuple[bytes, Sequence[tuple[str, bytes]]]]]:
         """What was published to a topic."""
         yield [(record.value, record.headers) for record in self.of(topic)[-last:]]
+
+    async def read_some(self, topic: str, partition: int, start: int, most: int) -> Records:
+        """Records of the log."""
+        first = max(start, self.begin)
+        chunk = self.chunk(first, min(first + most, len(self.records)))
+        columns = (chunk.keys, chunk.values, chunk.offsets, chunk.timestamps)
+        return Records(topic, partition, chunk.start, chunk.end, *columns)
 
     def acknowledge(self, topic: str, partition: int, generation: int, offset: int) -> None:
         """Note what is to be committed to Kafka at a claim."""
@@ -201,11 +220,11 @@ class TroubledStore(MemoryStore):
         self.poison = ""
         self.taken: list[Commit] = []
 
-    async def claim(self, key: PartitionKey, token: str, partitions: int = 0) -> Any:
+    async def claim(self, key: PartitionKey, token: str, partitions: int = 0, topic_id: str = "") -> Any:
         """Claim, if nothing is in the way."""
         if self.claims:
             raise self.claims.popleft()
-        return await super().claim(key, token, partitions)
+        return await super().claim(key, token, partitions, topic_id)
 
     async def read(self, key: PartitionKey, cursor: Cursor, customers: Sequence[str]) -> list[bytes | None]:
         """States, unless one breaks."""
@@ -247,12 +266,13 @@ def worker(
     limit: int = 1_000,
     idle_s: float = 0.0,
     most: int = 1_000,
+    rebuild_ms: int = REBUILD_MS,
 ) -> Worker:
     """A worker as its process begins: nothing is claimed yet."""
     catalogue = Catalogue()
     setup = Setup(STEERED, catalogue, catalogue.names)
-    engine = Engine(store, setup, model or steered_model(), LATENESS, max_customers=most)
-    recovery = Recovery(app.app, engine, lambda: T, 7 * 86_400_000)
+    engine = Engine(store, setup, model or steered_model(), LATENESS, max_customers=most, rebuild_ms=rebuild_ms)
+    recovery = Recovery(app.app, engine, Decoder(catalogue), lambda: T)
     claims = Claims(app.app, engine, recovery, PartitionCount(app.app, "intents"))
     steps = Steps(app.app, engine, Decoder(catalogue), DeadLetters(DEAD, limit), recovery)
     return Worker(app.app, claims, steps, idle_s)
