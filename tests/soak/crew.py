@@ -8,13 +8,25 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import Popen
-from typing import Final
+from typing import Final, NamedTuple
 
 from tests.fault_points import died_at
 from tests.job import KafkaRun
 
 WORKERS: Final = 3
 LOOK_S: Final = 0.1
+
+
+class Exit(NamedTuple):
+    """How a process ended that nobody had told to: its kind, and its exit code (minus the signal, if one ended it)."""
+
+    kind: str
+    code: int
+
+    @property
+    def allowed(self) -> bool:
+        """Whether a supervisor starts such a process again and all is well: it was done, or had waited too long."""
+        return self.code in (0, os.EX_TEMPFAIL)
 
 
 @dataclass(eq=False)
@@ -51,7 +63,7 @@ class Crew:
     session_s: float
     members: list[Member] = field(default_factory=list)
     points: Counter[str] = field(default_factory=Counter)
-    exits: Counter[str] = field(default_factory=Counter)
+    exits: Counter[Exit] = field(default_factory=Counter)
     started: int = 0
 
     def start(self, kind: str = "worker", *, die_at: str = "", replaced: bool = True) -> Member:
@@ -71,18 +83,19 @@ class Crew:
             self.start(kind)
         while True:
             for member in [member for member in self.members if not member.running]:
-                self._count(member)
+                self.count(member)
                 self.members.remove(member)
                 member.stack.close()
                 if member.replaced:
                     self.start(member.kind)
             await asyncio.sleep(LOOK_S)
 
-    def _count(self, member: Member) -> None:
+    def count(self, member: Member) -> None:
+        """Count the end of a process: at a fault point, or by itself."""
         if point := died_at(self.log_of(member)):
             self.points[point] += 1
         elif not member.told_to_end:
-            self.exits[f"{member.kind} {member.process.returncode}"] += 1
+            self.exits[Exit(member.kind, member.process.returncode)] += 1
 
     def log_of(self, member: Member) -> str:
         """What a process has logged."""
@@ -107,3 +120,4 @@ class Crew:
             member.signal(signal.SIGTERM)
         for member in self.members:
             member.stack.close()
+            self.count(member)
