@@ -12,6 +12,8 @@ from typing import Final, NamedTuple
 
 from tests.fault_points import died_at
 from tests.job import KafkaRun
+from tests.soak.patience import until
+from tests.worker_program import memory_order
 
 WORKERS: Final = 3
 LOOK_S: Final = 0.1
@@ -47,6 +49,16 @@ class Member:
         """Whether it has not ended."""
         return self.process.poll() is None
 
+    def starve(self, events: int) -> None:
+        """Let its memory suffice for no more than so many events at a time."""
+        written = self.orders.with_suffix(".new")
+        written.write_text(str(events))
+        written.rename(memory_order(self.orders))
+
+    def feed(self) -> None:
+        """Let its memory suffice again."""
+        memory_order(self.orders).unlink(missing_ok=True)
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, if it is still there."""
         if self.running:
@@ -65,6 +77,8 @@ class Crew:
     points: Counter[str] = field(default_factory=Counter)
     exits: Counter[Exit] = field(default_factory=Counter)
     started: int = 0
+    hiring: bool = True
+    vacant: list[str] = field(default_factory=list)
 
     def start(self, kind: str = "worker", *, die_at: str = "", replaced: bool = True) -> Member:
         """Start a process."""
@@ -87,7 +101,9 @@ class Crew:
                 self.members.remove(member)
                 member.stack.close()
                 if member.replaced:
-                    self.start(member.kind)
+                    self.vacant.append(member.kind)
+            while self.hiring and self.vacant:
+                self.start(self.vacant.pop())
             await asyncio.sleep(LOOK_S)
 
     def count(self, member: Member) -> None:
@@ -100,6 +116,22 @@ class Crew:
     def log_of(self, member: Member) -> str:
         """What a process has logged."""
         return (self.job.folder / f"process-{member.process.pid}.log").read_text(errors="replace")
+
+    def times_said(self, words: str, member: Member) -> int:
+        """How often a process has logged these words."""
+        return self.log_of(member).count(words)
+
+    async def without_workers(self, timeout_s: float) -> bool:
+        """Have no more workers, until `hiring` is set again; whether all of them ended in time."""
+        self.hiring = False
+        return await until(self._no_worker, timeout_s)
+
+    def _no_worker(self) -> bool:
+        left = [member for member in list(self.members) if member.kind == "worker"]
+        for member in left:
+            if not member.told_to_end:
+                member.signal(signal.SIGTERM)
+        return not left
 
     def workers(self) -> list[Member]:
         """Workers that are at work and under no order to die."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from tests.job import KafkaRun, learned
 from tests.soak.crew import Crew
-from tests.soak.faults import Faults
+from tests.soak.faults import Faults, NotMade
 from tests.soak.feed import Feed, learnable, recorded, sendable, stream
 from tests.soak.installation import install
 from tests.soak.judge import judge
@@ -26,6 +26,8 @@ TRAILING_S: Final = 90.0
 """How much longer than planned the faults may take."""
 DRAIN_S: Final = 120.0
 """How long the job may take, after the last fault and the last record, to have worked everything."""
+STOP_S: Final = 20.0
+"""How long all workers may take to end."""
 QUIET_MS: Final = 6 * 3_600_000
 """The last event of each partition is so much later than all others: every intent ends."""
 SHOW_S: Final = 5.0
@@ -57,8 +59,7 @@ class Run:
         self.acts = Faults(
             self.crew,
             self.feed,
-            self.installation.kafka,
-            self.installation.redis,
+            self.installation,
             stack.enter_context(self.installation.client(5.0)),
             Random(f"faults {plan.seed}"),
             plan.session_s,
@@ -107,6 +108,8 @@ class Run:
         self.now = {"end": "working the rest"}
         await self.feed.end(quiet_ms=QUIET_MS)
         await until(self._all_worked, DRAIN_S, every_s=1.0)
+        await self.crew.without_workers(STOP_S)  # a late claim would publish examples again
+        await until(self._all_worked, DRAIN_S, every_s=1.0)
 
     def _all_worked(self) -> bool:
         lags = self.installation.lags() if self.progress.lag == 0 else {}
@@ -130,8 +133,11 @@ class Run:
     async def _noted(self, name: str, bound_s: float, act: Awaitable[None]) -> None:
         track = "fault" if name in KINDS else "point"
         began, self.now[track] = self.clock(), name
-        await act
-        self.happened.faults.append(Fault(name, began, self.clock(), bound_s))
+        try:
+            await act
+            self.happened.faults.append(Fault(name, began, self.clock(), bound_s))
+        except NotMade as error:  # then `Happened.missing` tells
+            say(f"no {name}: {error}")
         self.now[track] = f"after {name}"
 
     async def _show(self) -> None:

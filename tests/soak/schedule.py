@@ -42,6 +42,7 @@ KINDS: Final = {
     "worker_zombie": Kind(0, 0, 12, about="SIGSTOP beyond the session time-out, then SIGCONT"),
     "worker_replace": Kind(0, 0, 10, 0, "SIGTERM, and the start of another"),
     "worker_burst": Kind(2, 8, 12, about="workers that join and leave every second"),
+    "worker_starved": Kind(2, 20, 12, about="memory for two events at a time, then for none: it ends and is replaced"),
     "trainer_kill": Kind(0, 0, 5, 0, "SIGKILL"),
     "trainer_pause": Kind(5, 30, 5, 0, "SIGSTOP, SIGCONT"),
     "redis_kill": Kind(0, 0, 10, 0, "SIGKILL and a restart from the AOF"),
@@ -53,6 +54,7 @@ KINDS: Final = {
     "redis_older": Kind(4, 60, 20, 0, "restored from a snapshot of some seconds before"),
     "kafka_kill": Kind(0, 0, 15, 2, "SIGKILL and a restart"),
     "kafka_away": Kind(3, 60, 15, 2, "SIGSTOP, SIGCONT"),
+    "produce_errors": Kind(3, 20, 10, 0, "Kafka refuses intents"),
     "duplicate_delivery": Kind(0, 0, 5, 0, "a producer starts again and repeats what it is not sure of"),
 }
 """Every kind of fault."""
