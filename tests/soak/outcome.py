@@ -8,6 +8,7 @@ import numpy as np
 import redis
 from confluent_kafka import Message
 
+from sinks.records import unpack_outbox
 from streams.recordings import RecordingBatch
 from streams.settings import Settings
 from streams.wire import Records
@@ -38,7 +39,8 @@ class Letter(NamedTuple):
 class Outcome:
     """By partition: the log (offsets from 0, without holes) and the intents; and dead letters, states, and lags.
 
-    And the labels that the trainer learned, and those that it should have.
+    And customers whom Redis names elsewhere than in a state, the labels that the trainer learned, and those that it
+    should have.
     """
 
     log: dict[int, list[Row]]
@@ -46,6 +48,7 @@ class Outcome:
     letters: list[Letter]
     states: dict[str, bytes]
     lags: dict[str, int] = field(default_factory=dict)
+    named: set[str] = field(default_factory=set)
     labels: int = 0
     labels_due: int = 0
 
@@ -84,7 +87,7 @@ def collect(job: KafkaRun, lags: Mapping[str, int]) -> Outcome:
     letters = [_letter(message) for message in job.messages(settings.dead_letter, 1)[0]]
     due = labels_due(job.published(settings.examples, 1)[0], settings.horizon_s * 1000)
     intents, states = job.published(settings.intents), _states(settings)
-    return Outcome(log, intents, letters, states, dict(lags), labels_learned(settings), due)
+    return Outcome(log, intents, letters, states, dict(lags), _named(settings), labels_learned(settings), due)
 
 
 def _letter(message: Message) -> Letter:
@@ -98,3 +101,12 @@ def _states(settings: Settings) -> dict[str, bytes]:
         keys = list(client.scan_iter(match="mi:*:v1:s:*", count=1_000))
         names = [key.decode().split(":v1:s:", 1)[1] for key in keys]
         return {name: value for name, value in zip(names, client.mget(keys), strict=True) if value is not None}
+
+
+def _named(settings: Settings) -> set[str]:
+    """Customers with a deadline in Redis, or in the records of a last commit."""
+    with redis.Redis.from_url(settings.redis_url) as client:
+        deadlines = [name for key in client.scan_iter(match="mi:*:deadlines") for name in client.zrange(key, 0, -1)]
+        outboxes = client.mget(list(client.scan_iter(match="mi:*:outbox")) or ["none"])
+        keys = [record.key for outbox in outboxes if outbox for record in unpack_outbox(outbox)]
+    return {name.decode() for name in (*deadlines, *keys) if name is not None}

@@ -12,6 +12,7 @@ from features.state import decode as decode_states
 from streams.partitioner import partitions_for
 from streams.settings import Settings
 from streams.simulate import simulate
+from tests.features import naive_log
 from tests.job import PARTITIONS, InProcessRun, cut, first_records, learned
 from tests.soak.feed import is_bad, stream
 from tests.soak.judge import Verdict, judge, naive_logs
@@ -25,7 +26,7 @@ Clean = tuple[Outcome, bytes]
 def clean(tmp_path_factory: pytest.TempPathFactory) -> Clean:
     """What a perfect job would leave of 6,000 records, and the model that it spoke with."""
     path: Path = tmp_path_factory.mktemp("soak") / "shop.jsonl"
-    simulate(path, events=9_000, customers=240)
+    simulate(path, events=9_000, customers=240, days=18)
     batch = first_records(path, 9_000)
     snapshot = learned(cut(batch, 0, 4_000))
     log: dict[int, list[Row]] = {number: [] for number in range(PARTITIONS)}
@@ -46,7 +47,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Clean:
 
 def wrong(verdict: Verdict) -> dict[str, int]:
     """What the verdict holds against the run."""
-    right = {"events", "intents", "plain_repeats", "letters", "labels", "words"}
+    right = {"events", "forgotten", "intents", "plain_repeats", "letters", "labels", "words"}
     return {name: value for name, value in vars(verdict).items() if name not in right and value}
 
 
@@ -70,6 +71,7 @@ def test_a_clean_outcome_is_good(clean: Clean) -> None:
     verdict = judge(outcome, SETTINGS, snapshot)
     assert verdict.good and wrong(verdict) == {}, verdict.words
     assert verdict.events == 6_000 and verdict.intents > 200 and verdict.letters > 30
+    assert verdict.forgotten > 25
     assert sum(is_bad(row.value) for rows in outcome.log.values() for row in rows) > 30
     for values in outcome.intents.values():
         values.extend(values[:5])
@@ -112,6 +114,26 @@ def invent_a_customer(outcome: Outcome) -> dict[str, int]:
     name, blob = next(iter(outcome.states.items()))
     outcome.states["nobody"] = blob
     return {"counted_twice": int(decode_states([name], [blob]).logs.entries["count"].sum()), "states_wrong": 1}
+
+
+def forgotten_in(outcome: Outcome) -> str:
+    """A customer who asked to be forgotten and did not come again."""
+    logs, _ = naive_logs(outcome, SETTINGS)
+    return next(name for name, log in sorted(logs.items()) if log.tombstone >= 0 and not log.entries)
+
+
+def bring_back_who_was_forgotten(outcome: Outcome) -> dict[str, int]:
+    """A state comes back after its customer was forgotten."""
+    name, blob = next(iter(outcome.states.items()))
+    outcome.states[forgotten_in(outcome)] = blob
+    count = int(decode_states([name], [blob]).logs.entries["count"].sum())
+    return {"remembered": 1, "counted_twice": count, "states_wrong": 2}
+
+
+def keep_the_name_of_who_was_forgotten(outcome: Outcome) -> dict[str, int]:
+    """A deadline, or a record of the last commit, still has the name."""
+    outcome.named.add(forgotten_in(outcome))
+    return {"remembered": 1}
 
 
 def drop_an_intent(outcome: Outcome) -> dict[str, int]:
@@ -201,6 +223,8 @@ def lag_behind(outcome: Outcome) -> dict[str, int]:
         lose_an_event,
         count_an_event_twice,
         invent_a_customer,
+        bring_back_who_was_forgotten,
+        keep_the_name_of_who_was_forgotten,
         drop_an_intent,
         change_an_intent,
         add_an_intent,
@@ -223,6 +247,16 @@ def test_what_is_broken_is_found(clean: Clean, breaking: Callable[[Outcome], dic
     found = wrong(verdict)
     assert {name: found.get(name) for name in expected} == expected, (found, verdict.words)
     assert not found.keys() - expected.keys() - {"states_wrong", "intents_missing", "intents_wrong"}, found
+
+
+@pytest.mark.parametrize(
+    "week_ms", [-1, naive_log.WEEK - 3 * naive_log.HOUR, naive_log.WEEK + 3 * naive_log.HOUR, 2**62]
+)
+def test_who_was_forgotten_is_for_a_week(clean: Clean, monkeypatch: pytest.MonkeyPatch, week_ms: int) -> None:
+    """The feed has events by which any other length of a tombstone's life shows."""
+    monkeypatch.setattr(naive_log, "WEEK", week_ms)
+    verdict = judge(deepcopy(clean[0]), SETTINGS, None)
+    assert verdict.lost + verdict.counted_twice > 0
 
 
 @pytest.mark.parametrize(
