@@ -17,6 +17,8 @@ from tests.worker_program import memory_order
 
 WORKERS: Final = 3
 LOOK_S: Final = 0.1
+STOP_S: Final = 20.0
+"""How long all workers may take to end."""
 
 
 class Exit(NamedTuple):

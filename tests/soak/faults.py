@@ -3,17 +3,18 @@
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Final
 
 from redis import Redis, RedisError
 
 from tests.services import Service
-from tests.soak.crew import Crew, Member
+from tests.soak.crew import STOP_S, Crew, Member
 from tests.soak.feed import Feed
 from tests.soak.installation import Installation
 from tests.soak.patience import until
+from tests.soak.retention import Cut, Unread
 
 POINT_TIMEOUT_S: Final = 40.0
 """How long a worker may live under an order to die."""
@@ -53,6 +54,7 @@ class Faults:
     client: Redis
     dice: Random
     session_s: float
+    cut: dict[int, Cut] = field(default_factory=dict)
 
     async def happen(self, name: str, length_s: float) -> None:
         """Let a fault of a kind begin, last and end; raises NotMade."""
@@ -171,6 +173,16 @@ class Faults:
 
     async def _duplicate_delivery(self, _: float) -> None:
         await self.feed.start_again()
+
+    async def _retention(self, length_s: float) -> None:
+        if not await self.crew.without_workers(STOP_S):
+            raise NotMade("workers do not end")
+        await asyncio.sleep(length_s)  # so that records come that nobody has read
+        unread = Unread(self.crew.job, self.installation)
+        self.cut |= await asyncio.to_thread(unread.delete_some, self.dice)
+        self.crew.hiring = True
+        if not self.cut:
+            raise NotMade("there was nothing that could be deleted")
 
     async def reach(self, point: str) -> None:
         """Have one worker die at a fault point, and another if that one was ended by something else before."""

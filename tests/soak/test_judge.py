@@ -2,53 +2,18 @@
 
 from collections.abc import Callable
 from copy import deepcopy
-from itertools import islice
-from pathlib import Path
 
 import orjson
 import pytest
 
 from features.state import decode as decode_states
 from streams.partitioner import partitions_for
-from streams.settings import Settings
-from streams.simulate import simulate
-from tests.features import naive_log
-from tests.job import PARTITIONS, InProcessRun, cut, first_records, learned
-from tests.soak.feed import is_bad, stream
-from tests.soak.judge import Verdict, judge, naive_logs
-from tests.soak.outcome import Letter, Outcome, Row
-
-SETTINGS = Settings()
-Clean = tuple[Outcome, bytes]
-
-
-@pytest.fixture(scope="module")
-def clean(tmp_path_factory: pytest.TempPathFactory) -> Clean:
-    """What a perfect job would leave of 6,000 records, and the model that it spoke with."""
-    path: Path = tmp_path_factory.mktemp("soak") / "shop.jsonl"
-    simulate(path, events=9_000, customers=240, days=18)
-    batch = first_records(path, 9_000)
-    snapshot = learned(cut(batch, 0, 4_000))
-    log: dict[int, list[Row]] = {number: [] for number in range(PARTITIONS)}
-    sent = list(islice(stream(cut(batch, 4_000, 9_000), seed=3), 6_000))
-    for (key, value), place in zip(sent, partitions_for([key for key, _ in sent], PARTITIONS).tolist(), strict=True):
-        log[place].append(Row(key, value, 1_790_000_000_000))
-    outcome = Outcome(log, {}, [], {})
-    alone = InProcessRun(outcome.as_recording(), snapshot, SETTINGS)
-    logs, unverifiable = naive_logs(outcome, SETTINGS)
-    outcome.intents = {number: list(values) for number, values in alone.intents.items()}
-    for number, offset in outcome.bad() | unverifiable:
-        row = log[number][offset]
-        outcome.letters.append(Letter(SETTINGS.clickstream, number, offset, row.key, (row.value or b"")[:900_000]))
-    found = alone.states(SETTINGS, [name.encode() for name in logs])
-    outcome.states = {name: state for name, state in found.items() if state is not None}
-    return outcome, snapshot
-
-
-def wrong(verdict: Verdict) -> dict[str, int]:
-    """What the verdict holds against the run."""
-    right = {"events", "forgotten", "intents", "plain_repeats", "letters", "labels", "words"}
-    return {name: value for name, value in vars(verdict).items() if name not in right and value}
+from tests.job import PARTITIONS
+from tests.soak.clean import SETTINGS, Clean, wrong
+from tests.soak.feed import is_bad
+from tests.soak.judge import judge
+from tests.soak.outcome import Letter, Outcome
+from tests.soak.retention import Row
 
 
 def intent_with(value: bytes, **changes: object) -> bytes:
@@ -114,26 +79,6 @@ def invent_a_customer(outcome: Outcome) -> dict[str, int]:
     name, blob = next(iter(outcome.states.items()))
     outcome.states["nobody"] = blob
     return {"counted_twice": int(decode_states([name], [blob]).logs.entries["count"].sum()), "states_wrong": 1}
-
-
-def forgotten_in(outcome: Outcome) -> str:
-    """A customer who asked to be forgotten and did not come again."""
-    logs, _ = naive_logs(outcome, SETTINGS)
-    return next(name for name, log in sorted(logs.items()) if log.tombstone >= 0 and not log.entries)
-
-
-def bring_back_who_was_forgotten(outcome: Outcome) -> dict[str, int]:
-    """A state comes back after its customer was forgotten."""
-    name, blob = next(iter(outcome.states.items()))
-    outcome.states[forgotten_in(outcome)] = blob
-    count = int(decode_states([name], [blob]).logs.entries["count"].sum())
-    return {"remembered": 1, "counted_twice": count, "states_wrong": 2}
-
-
-def keep_the_name_of_who_was_forgotten(outcome: Outcome) -> dict[str, int]:
-    """A deadline, or a record of the last commit, still has the name."""
-    outcome.named.add(forgotten_in(outcome))
-    return {"remembered": 1}
 
 
 def drop_an_intent(outcome: Outcome) -> dict[str, int]:
@@ -223,8 +168,6 @@ def lag_behind(outcome: Outcome) -> dict[str, int]:
         lose_an_event,
         count_an_event_twice,
         invent_a_customer,
-        bring_back_who_was_forgotten,
-        keep_the_name_of_who_was_forgotten,
         drop_an_intent,
         change_an_intent,
         add_an_intent,
@@ -247,16 +190,6 @@ def test_what_is_broken_is_found(clean: Clean, breaking: Callable[[Outcome], dic
     found = wrong(verdict)
     assert {name: found.get(name) for name in expected} == expected, (found, verdict.words)
     assert not found.keys() - expected.keys() - {"states_wrong", "intents_missing", "intents_wrong"}, found
-
-
-@pytest.mark.parametrize(
-    "week_ms", [-1, naive_log.WEEK - 3 * naive_log.HOUR, naive_log.WEEK + 3 * naive_log.HOUR, 2**62]
-)
-def test_who_was_forgotten_is_for_a_week(clean: Clean, monkeypatch: pytest.MonkeyPatch, week_ms: int) -> None:
-    """The feed has events by which any other length of a tombstone's life shows."""
-    monkeypatch.setattr(naive_log, "WEEK", week_ms)
-    verdict = judge(deepcopy(clean[0]), SETTINGS, None)
-    assert verdict.lost + verdict.counted_twice > 0
 
 
 @pytest.mark.parametrize(
