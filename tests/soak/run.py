@@ -22,7 +22,7 @@ from tests.soak.schedule import KINDS, POINT_KIND, Planned, schedule
 
 START_S: Final = 60.0
 """How long the first commit may take."""
-TRAILING_S: Final = 90.0
+TRAILING_S: Final = 150.0
 """How much longer than planned the faults may take."""
 DRAIN_S: Final = 120.0
 """How long the job may take, after the last fault and the last record, to have worked everything."""

@@ -56,7 +56,7 @@ KINDS: Final = {
     "kafka_away": Kind(3, 60, 15, 2, "SIGSTOP, SIGCONT"),
     "produce_errors": Kind(3, 20, 10, 0, "Kafka refuses intents"),
     "duplicate_delivery": Kind(0, 0, 5, 0, "a producer starts again and repeats what it is not sure of"),
-    "retention": Kind(2, 10, 12, about="while there are no workers, Kafka deletes some of what they have not read"),
+    "retention": Kind(2, 10, 20, about="while there are no workers, Kafka deletes some of what they have not read"),
 }
 """Every kind of fault."""
 LAST: Final = "retention"
