@@ -40,7 +40,7 @@ class Kind:
 KINDS: Final = {
     "worker_kill": Kind(0, 0, 12, about="SIGKILL"),
     "worker_zombie": Kind(0, 0, 12, about="SIGSTOP beyond the session time-out, then SIGCONT"),
-    "worker_replace": Kind(0, 0, 10, 0, "SIGTERM, and the start of another"),
+    "worker_replace": Kind(0, 0, 5, 0, "SIGTERM, and the start of another: two rebalances, each promised in under 5 s"),
     "worker_burst": Kind(2, 8, 12, about="workers that join and leave every second"),
     "worker_starved": Kind(2, 20, 12, about="memory for two events at a time, then for none: it ends and is replaced"),
     "trainer_kill": Kind(0, 0, 5, 0, "SIGKILL"),
