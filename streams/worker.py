@@ -41,17 +41,19 @@ class Worker:
                 held = await self.claims.hold(tp, chunk.generation)
                 position = held.partition.cursor.position
                 if position in (-1, chunk.start):
-                    await work_carefully(self.steps, held.partition, _records(chunk))
+                    try:
+                        await work_carefully(self.steps, held.partition, _records(chunk))
+                    finally:  # whoever goes on behind its first commit does not see the gap
+                        self._say_missing(chunk, held.partition.cursor.position)
                     held.stirs()
-                    self._say_missing(chunk)
                 else:
                     _log.info("%s/%d continues at %d, not %d", *tp, position, chunk.start)
                     await self.claims.seek(held)
             except LOST as lost:
                 await self.claims.lost(tp, chunk.generation, lost)
 
-    def _say_missing(self, chunk: RecordChunk) -> None:
-        if chunk.missing:
+    def _say_missing(self, chunk: RecordChunk, position: int) -> None:
+        if chunk.missing and position > chunk.start:
             self.steps.observer.gone(chunk.missing)
             told = (chunk.topic, chunk.partition, chunk.start, chunk.start + chunk.missing, chunk.missing)
             _log.error("%s/%d: records %d to %d were deleted before they were read: %d are missing", *told)

@@ -212,9 +212,9 @@ class KafkaRun:
             {"bootstrap.servers": self.settings.broker, "group.id": "test", "enable.auto.commit": False, "log_level": 0}
         )
         values: dict[int, list[Message]] = {number: [] for number in range(partitions)}
-        ends = {n: consumer.get_watermark_offsets(Place(topic, n), timeout=20)[1] for n in values}
-        consumer.assign([Place(topic, number, 0) for number, end in ends.items() if end])
-        at = dict.fromkeys(values, 0)
+        bounds = {number: consumer.get_watermark_offsets(Place(topic, number), timeout=20) for number in values}
+        at, ends = ({number: bound[side] for number, bound in bounds.items()} for side in (0, 1))
+        consumer.assign([Place(topic, number, at[number]) for number in values if at[number] < ends[number]])
         while any(at[n] < ends[n] for n in values):
             for message in consumer.consume(1000, timeout=0.2):
                 assert message.error() is None

@@ -1,14 +1,16 @@
 """A worker or trainer process as `micro-intents worker|train` runs it, which can die on purpose at a fault point.
 
 `python -m tests.worker_program worker SETTINGS.json --die-at POINT:N`: the worker kills itself (SIGKILL) at the n-th
-hit of a point of `tests/fault_points.py`; with `--orders FILE` it looks there for a later order to die. An event whose
-id begins with `poison` makes its features raise, as a bug of ours would. `--session-s` is the time-out of its group.
+hit of a point of `tests/fault_points.py`; with `--orders FILE` it looks there for a later order to die, and while there
+is a `memory_order(FILE)`, its memory suffices for no more events at a time than the number in it. An event whose id
+begins with `poison` makes its features raise, as a bug of ours would. `--session-s` is the time-out of its group.
 """
 
 import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,24 @@ def raise_on_poison() -> None:
     Batch.of = staticmethod(of)  # type: ignore[assignment]  # the fault point
 
 
+def memory_order(orders: Path) -> Path:
+    """The file that says for how many events the memory of a process suffices, as long as it is there."""
+    return orders.with_name(f"{orders.name}.memory")
+
+
+def run_out_of_memory(order: Path) -> None:
+    """Make the step from events to a batch fail, as numpy does, where it gets more than the `order` allows."""
+    real = Batch.of
+
+    def of(chunks: Sequence[Chunk], *rest: Any) -> Batch:
+        with suppress(FileNotFoundError):
+            if sum(len(chunk) for chunk in chunks) > int(order.read_text()):
+                raise MemoryError("Unable to allocate 1.00 TiB")
+        return real(chunks, *rest)
+
+    Batch.of = staticmethod(of)  # type: ignore[assignment]  # the fault
+
+
 def main() -> int:
     """Run the process to its end."""
     parser = argparse.ArgumentParser()
@@ -50,6 +70,8 @@ def main() -> int:
     else:
         from streams.train import make_trainer as make
     raise_on_poison()
+    if options.orders:
+        run_out_of_memory(memory_order(options.orders))
     app = make(settings)
     if options.die_at or options.orders:
         prepare(app, settings.intents, Doom.at(options.die_at, options.orders))

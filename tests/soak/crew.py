@@ -8,13 +8,29 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import Popen
-from typing import Final
+from typing import Final, NamedTuple
 
 from tests.fault_points import died_at
 from tests.job import KafkaRun
+from tests.soak.patience import until
+from tests.worker_program import memory_order
 
 WORKERS: Final = 3
 LOOK_S: Final = 0.1
+STOP_S: Final = 20.0
+"""How long all workers may take to end."""
+
+
+class Exit(NamedTuple):
+    """How a process ended that nobody had told to: its kind, and its exit code (minus the signal, if one ended it)."""
+
+    kind: str
+    code: int
+
+    @property
+    def allowed(self) -> bool:
+        """Whether a supervisor starts such a process again and all is well: it was done, or had waited too long."""
+        return self.code in (0, os.EX_TEMPFAIL)
 
 
 @dataclass(eq=False)
@@ -35,6 +51,16 @@ class Member:
         """Whether it has not ended."""
         return self.process.poll() is None
 
+    def starve(self, events: int) -> None:
+        """Let its memory suffice for no more than so many events at a time."""
+        written = self.orders.with_suffix(".new")
+        written.write_text(str(events))
+        written.rename(memory_order(self.orders))
+
+    def feed(self) -> None:
+        """Let its memory suffice again."""
+        memory_order(self.orders).unlink(missing_ok=True)
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, if it is still there."""
         if self.running:
@@ -51,8 +77,10 @@ class Crew:
     session_s: float
     members: list[Member] = field(default_factory=list)
     points: Counter[str] = field(default_factory=Counter)
-    exits: Counter[str] = field(default_factory=Counter)
+    exits: Counter[Exit] = field(default_factory=Counter)
     started: int = 0
+    hiring: bool = True
+    vacant: list[str] = field(default_factory=list)
 
     def start(self, kind: str = "worker", *, die_at: str = "", replaced: bool = True) -> Member:
         """Start a process."""
@@ -71,22 +99,41 @@ class Crew:
             self.start(kind)
         while True:
             for member in [member for member in self.members if not member.running]:
-                self._count(member)
+                self.count(member)
                 self.members.remove(member)
                 member.stack.close()
                 if member.replaced:
-                    self.start(member.kind)
+                    self.vacant.append(member.kind)
+            while self.hiring and self.vacant:
+                self.start(self.vacant.pop())
             await asyncio.sleep(LOOK_S)
 
-    def _count(self, member: Member) -> None:
+    def count(self, member: Member) -> None:
+        """Count the end of a process: at a fault point, or by itself."""
         if point := died_at(self.log_of(member)):
             self.points[point] += 1
         elif not member.told_to_end:
-            self.exits[f"{member.kind} {member.process.returncode}"] += 1
+            self.exits[Exit(member.kind, member.process.returncode)] += 1
 
     def log_of(self, member: Member) -> str:
         """What a process has logged."""
         return (self.job.folder / f"process-{member.process.pid}.log").read_text(errors="replace")
+
+    def times_said(self, words: str, member: Member) -> int:
+        """How often a process has logged these words."""
+        return self.log_of(member).count(words)
+
+    async def without_workers(self, timeout_s: float) -> bool:
+        """Have no more workers, until `hiring` is set again; whether all of them ended in time."""
+        self.hiring = False
+        return await until(self._no_worker, timeout_s)
+
+    def _no_worker(self) -> bool:
+        left = [member for member in list(self.members) if member.kind == "worker"]
+        for member in left:
+            if not member.told_to_end:
+                member.signal(signal.SIGTERM)
+        return not left
 
     def workers(self) -> list[Member]:
         """Workers that are at work and under no order to die."""
@@ -107,3 +154,4 @@ class Crew:
             member.signal(signal.SIGTERM)
         for member in self.members:
             member.stack.close()
+            self.count(member)

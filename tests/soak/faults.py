@@ -3,21 +3,27 @@
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Final
 
 from redis import Redis, RedisError
 
 from tests.services import Service
-from tests.soak.crew import Crew, Member
+from tests.soak.crew import STOP_S, Crew, Member
 from tests.soak.feed import Feed
+from tests.soak.installation import Installation
 from tests.soak.patience import until
+from tests.soak.retention import Cut, Unread
 
 POINT_TIMEOUT_S: Final = 40.0
 """How long a worker may live under an order to die."""
 WORKER_S: Final = 60.0
 """How long there may be no worker fit for a fault."""
+EFFECT_S: Final = 20.0
+"""How long it may take until a worker says that a fault has reached it."""
+FEW_EVENTS: Final = 2
+"""What the memory of a starved worker suffices for."""
 _SAVE: Final = """
 local saved = {}
 for _, key in ipairs(redis.call('KEYS', '*')) do
@@ -34,20 +40,24 @@ end
 """
 
 
+class NotMade(Exception):
+    """A fault that could not be made to happen, or that nobody met."""
+
+
 @dataclass
 class Faults:
     """What faults are made with; `dice` chooses among workers."""
 
     crew: Crew
     feed: Feed
-    kafka: Service
-    redis: Service
+    installation: Installation
     client: Redis
     dice: Random
     session_s: float
+    cut: dict[int, Cut] = field(default_factory=dict)
 
     async def happen(self, name: str, length_s: float) -> None:
-        """Let a fault of a kind begin, last and end."""
+        """Let a fault of a kind begin, last and end; raises NotMade."""
         act: Callable[[float], Awaitable[None]] = getattr(self, f"_{name}")
         await act(length_s)
 
@@ -73,6 +83,23 @@ class Faults:
             member.signal(signal.SIGTERM)
             await asyncio.sleep(1.0)
 
+    async def _worker_starved(self, length_s: float) -> None:
+        await self._starved(FEW_EVENTS, "out of memory", length_s)  # halves chunks, and goes on
+        await self._starved(0, "not enough memory for one record", 0.0)  # ends, and is replaced
+
+    async def _starved(self, events: int, words: str, length_s: float) -> None:
+        """Let the memory of a worker suffice for so many events until it says these words, and `length_s` longer."""
+        for _ in range(3):  # something else may have ended it before
+            member = await self._worker()
+            before = self.crew.times_said(words, member)
+            member.starve(events)
+            met = await until(lambda: self.crew.times_said(words, member) > before, EFFECT_S)  # noqa: B023  # at once
+            await asyncio.sleep(length_s if met else 0.0)
+            member.feed()
+            if met:
+                return
+        raise NotMade(f"no worker said {words!r}")
+
     async def _trainer_kill(self, _: float) -> None:
         self.crew.trainer().signal(signal.SIGKILL)
 
@@ -85,14 +112,14 @@ class Faults:
         member.signal(signal.SIGCONT)
 
     async def _redis_kill(self, length_s: float) -> None:
-        await asyncio.to_thread(self.redis.kill)
+        await asyncio.to_thread(self.installation.redis.kill)
         await asyncio.sleep(length_s)
-        await asyncio.to_thread(self.redis.start)
+        await asyncio.to_thread(self.installation.redis.start)
 
     _redis_away = _redis_kill
 
     async def _redis_pause(self, length_s: float) -> None:
-        await self._paused(self.redis, length_s)
+        await self._paused(self.installation.redis, length_s)
 
     async def _paused(self, service: Service, length_s: float) -> None:
         service.pause()
@@ -118,15 +145,44 @@ class Faults:
         await asyncio.to_thread(self.client.eval, _RESTORE, 0, *kept)
 
     async def _kafka_kill(self, length_s: float) -> None:
-        await asyncio.to_thread(self.kafka.kill)
+        await asyncio.to_thread(self.installation.kafka.kill)
         await asyncio.sleep(length_s)
-        await asyncio.to_thread(self.kafka.start)
+        await asyncio.to_thread(self.installation.kafka.start)
 
     async def _kafka_away(self, length_s: float) -> None:
-        await self._paused(self.kafka, length_s)
+        await self._paused(self.installation.kafka, length_s)
+
+    async def _produce_errors(self, length_s: float) -> None:
+        before = self._refusals()
+        await self._stamped("CreateTime", oldest_ms=0)  # every record is older when it comes: Kafka refuses it
+        await asyncio.sleep(length_s)
+        met = await until(lambda: self._refusals() > before, EFFECT_S)
+        await self._stamped("LogAppendTime", oldest_ms=2**63 - 1)
+        if not met:
+            raise NotMade("no worker's intents were refused")
+
+    async def _stamped(self, kind: str, oldest_ms: int) -> None:
+        """Say what the time stamps of intents are, and how old they may be."""
+        changes = {"message.timestamp.type": kind, "message.timestamp.before.max.ms": oldest_ms}
+        installation = self.installation
+        await asyncio.to_thread(installation.configure, installation.settings.intents, changes)
+
+    def _refusals(self) -> int:
+        """How often Kafka has refused records of the processes that there are now."""
+        return sum(self.crew.times_said("InvalidTimestampError", member) for member in self.crew.members)
 
     async def _duplicate_delivery(self, _: float) -> None:
         await self.feed.start_again()
+
+    async def _retention(self, length_s: float) -> None:
+        if not await self.crew.without_workers(STOP_S):
+            raise NotMade("workers do not end")
+        await asyncio.sleep(length_s)  # so that records come that nobody has read
+        unread = Unread(self.crew.job, self.installation)
+        self.cut |= await asyncio.to_thread(unread.delete_some, self.dice)
+        self.crew.hiring = True
+        if not self.cut:
+            raise NotMade("there was nothing that could be deleted")
 
     async def reach(self, point: str) -> None:
         """Have one worker die at a fault point, and another if that one was ended by something else before."""

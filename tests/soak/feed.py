@@ -1,6 +1,7 @@
 """What is sent: a recording in a loop, disturbed, with refused and poisonous records in between; and the sending.
 
-Each loop is other customers at later times. A bad record has `bad-` or `poison` in its value, or none.
+Some customers ask to be forgotten (`forgetting.py`). Each loop is other customers at later times. A bad record has
+`bad-` or `poison` in its value, or none.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from streams.partitioner import partitions_for
 from streams.recordings import RecordingBatch
 from streams.simulate import simulate
 from tests.job import PARTITIONS, cut, disturbed, first_records
+from tests.soak.forgetting import Forgetting
 
 TAOBAO: Final = Path(__file__).parents[3] / "shared" / "data" / "taobao_user_behavior.csv.gz"
 LEARNED: Final = 15_000
@@ -57,19 +59,24 @@ def recorded(limit: int = 10**9) -> RecordingBatch:
 def stream(batch: RecordingBatch, seed: int) -> Iterator[Sent]:
     """Records without end."""
     dice = Random(f"feed {seed}")
+    forgetting = Forgetting(Random(f"forgetting {seed}"))
     span_ms = int(batch.times_ms.max() - batch.times_ms.min()) + _HOUR_MS
     number = 0
     loop = 0
     while True:
         mixed = disturbed(batch, seed + loop)
         for key, value in zip(mixed.keys, mixed.values, strict=True):
-            number += 1
             sent = Sent(key, value) if loop == 0 else _renamed(value, loop, span_ms)
+            if forgetting.has_left(sent.value or b""):
+                continue
+            number += 1
             if number % BAD_EVERY == 0:
                 yield _refused(dice, sent, number)
             if number % POISON_EVERY == POISON_EVERY // 2:
                 yield Sent(sent.key, _with(sent, event_id=f"poison-{number}"))
             yield sent
+            for other in forgetting.beside(number, sent.value or b""):
+                yield Sent(_customer(other), other)
         loop += 1
 
 
@@ -78,7 +85,12 @@ def _renamed(value: bytes, loop: int, span_ms: int) -> Sent:
     event["event_id"] = f"{event['event_id']}~{loop}"
     event["customer_id"] = f"{event['customer_id']}~{loop}"
     event["time"] += loop * span_ms
-    return Sent(event["customer_id"].encode(), orjson.dumps(event))
+    value = orjson.dumps(event)
+    return Sent(_customer(value), value)
+
+
+def _customer(value: bytes) -> bytes:
+    return str(orjson.loads(value)["customer_id"]).encode()
 
 
 def _with(sent: Sent, **changes: object) -> bytes:

@@ -1,12 +1,14 @@
 """A Kafka and a Redis of the run's own, the topics, and the settings of the job."""
 
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from confluent_kafka import Consumer
 from confluent_kafka import TopicPartition as Place
 from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
 from redis import Redis
 
 from streams.settings import Settings
@@ -26,6 +28,21 @@ class Installation:
     def client(self, timeout_s: float) -> Redis:
         """A client of the Redis."""
         return Redis.from_url(self.redis.url, socket_timeout=timeout_s)
+
+    @contextmanager
+    def admin(self) -> Iterator[KafkaAdminClient]:
+        """The Kafka, to change its topics."""
+        client = KafkaAdminClient(bootstrap_servers=self.settings.broker)
+        try:
+            yield client
+        finally:
+            client.close()
+
+    def configure(self, topic: str, changes: Mapping[str, object]) -> None:
+        """Change some of a topic's settings."""
+        with self.admin() as admin:
+            changed = {name: str(value) for name, value in changes.items()}
+            admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs=changed)], incremental=True)
 
     def lags(self) -> dict[str, int]:
         """How many records of each partition its group has not committed, or no snapshot has read; zeros left out."""
@@ -64,7 +81,7 @@ def install(stack: ExitStack, folder: Path, *, frozen: bool) -> Installation:
         name: {"num_partitions": count, "replication_factor": 1, "configs": {"max.message.bytes": "2000000"}}
         for name, count in (counts | {settings.examples: 1}).items()
     }
-    admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-    admin.create_topics(topics, wait_for_metadata=True)
-    admin.close()
-    return Installation(kafka, kept, settings)
+    made = Installation(kafka, kept, settings)
+    with made.admin() as admin:
+        admin.create_topics(topics, wait_for_metadata=True)
+    return made

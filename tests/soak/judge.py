@@ -26,15 +26,18 @@ ENDS: Final = ("fulfilled", "expired", "forgotten")
 class Verdict:
     """What is wrong, counted; `words` says where.
 
-    Events lost and counted twice; customers whose state is not that of a clean run; intents missing, wrong (other than
+    Events lost and counted twice; customers whose state is not that of a clean run; customers who were forgotten, and
+    those of them of whom something is left nevertheless; intents missing, wrong (other than
     a clean run's, out of order, or of nobody) and repeated with other bytes; dead letters missing and wrong;
-    labels learned twice or not at all.
+    labels learned twice or not at all; records deleted unread, those that workers said, and those not said once.
     """
 
     events: int = 0
     lost: int = 0
     counted_twice: int = 0
     states_wrong: int = 0
+    forgotten: int = 0
+    remembered: int = 0
     intents: int = 0
     intents_missing: int = 0
     intents_wrong: int = 0
@@ -46,16 +49,20 @@ class Verdict:
     labels: int = 0
     learned_twice: int = 0
     not_learned: int = 0
+    gone: int = 0
+    gone_told: int = 0
+    gone_wrong: int = 0
     lag: int = 0
     words: list[str] = field(default_factory=list)
 
     @property
     def good(self) -> bool:
         """Whether nothing is wrong."""
-        features = (self.lost, self.counted_twice, self.states_wrong)
+        features = (self.lost, self.counted_twice, self.states_wrong, self.remembered)
         intents = (self.intents_missing, self.intents_wrong, self.intents_repeated)
-        rest = (self.letters_missing, self.letters_wrong, self.learned_twice, self.not_learned, self.lag)
-        return not any((*features, *intents, *rest))
+        letters = (self.letters_missing, self.letters_wrong)
+        rest = (self.learned_twice, self.not_learned, self.gone_wrong, self.lag)
+        return not any((*features, *intents, *letters, *rest))
 
     def say(self, word: str) -> None:
         """Put a difference into words, if there are not too many."""
@@ -75,7 +82,9 @@ def judge(outcome: Outcome, settings: Settings, snapshot: bytes | None) -> Verdi
             verdict.say(f"{group} is {lag} records behind")
     logs, unverifiable = naive_logs(outcome, settings)
     _judge_features(verdict, logs, outcome.states)
+    _judge_forgotten(verdict, logs, outcome)
     _judge_letters(verdict, outcome, outcome.bad() | unverifiable, settings)
+    _judge_gone(verdict, outcome)
     published = {number: _once(verdict, values) for number, values in outcome.intents.items()}
     verdict.intents = sum(map(len, published.values()))
     if snapshot is None:
@@ -148,6 +157,26 @@ def _judge_features(verdict: Verdict, logs: dict[str, NaiveLog], states: dict[st
         verdict.counted_twice += twice.total()
         verdict.states_wrong += 1
         verdict.say(f"the log of {name}: {lost.total()} lost, {twice.total()} twice, of {len(expected)} entries")
+
+
+def _judge_forgotten(verdict: Verdict, logs: dict[str, NaiveLog], outcome: Outcome) -> None:
+    """Nothing is left of who asked to be forgotten and did not come again."""
+    verdict.forgotten = sum(log.tombstone >= 0 for log in logs.values())
+    gone = {name for name, log in logs.items() if log.tombstone >= 0 and not log.entries}
+    for name in sorted(gone & (outcome.states.keys() | outcome.named)):
+        verdict.remembered += 1
+        verdict.say(f"{name} was forgotten, but Redis still has the name")
+
+
+def _judge_gone(verdict: Verdict, outcome: Outcome) -> None:
+    """What was deleted unread is said, exactly and once."""
+    expected = Counter((number, cut.first, cut.end) for number, cut in outcome.cut.items())
+    verdict.gone = sum(end - first for _, first, end in expected.elements())
+    verdict.gone_told = sum(end - first for _, first, end in outcome.told.elements())
+    for wrong, what in ((expected - outcome.told, "not said"), (outcome.told - expected, "said")):
+        for (number, first, end), times in wrong.items():
+            verdict.gone_wrong += times * (end - first)
+            verdict.say(f"{what} to be missing in partition {number}: {first} to {end}, {times} times")
 
 
 def _judge_letters(verdict: Verdict, outcome: Outcome, expected: set[tuple[int, int]], settings: Settings) -> None:

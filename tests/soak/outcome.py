@@ -1,5 +1,6 @@
 """What came of a run: the log that was worked, and everything that the job left in Kafka and Redis."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -8,20 +9,14 @@ import numpy as np
 import redis
 from confluent_kafka import Message
 
+from sinks.records import unpack_outbox
 from streams.recordings import RecordingBatch
 from streams.settings import Settings
 from streams.wire import Records
 from tests.job import KafkaRun
 from tests.soak.feed import is_bad
 from tests.soak.learning import labels_due, labels_learned
-
-
-class Row(NamedTuple):
-    """A record of the clickstream as it stands in Kafka."""
-
-    key: bytes
-    value: bytes | None
-    timestamp: int
+from tests.soak.retention import Cut, Row, told
 
 
 class Letter(NamedTuple):
@@ -38,7 +33,9 @@ class Letter(NamedTuple):
 class Outcome:
     """By partition: the log (offsets from 0, without holes) and the intents; and dead letters, states, and lags.
 
-    And the labels that the trainer learned, and those that it should have.
+    What of the log was deleted (`cut`), its rows included in `log`, and what workers said of it.
+    And customers whom Redis names elsewhere than in a state, the labels that the trainer learned, and those that it
+    should have.
     """
 
     log: dict[int, list[Row]]
@@ -46,6 +43,9 @@ class Outcome:
     letters: list[Letter]
     states: dict[str, bytes]
     lags: dict[str, int] = field(default_factory=dict)
+    cut: dict[int, Cut] = field(default_factory=dict)
+    told: Counter[tuple[int, int, int]] = field(default_factory=Counter)
+    named: set[str] = field(default_factory=set)
     labels: int = 0
     labels_due: int = 0
 
@@ -55,36 +55,55 @@ class Outcome:
         return sum(map(len, self.log.values()))
 
     def bad(self) -> set[tuple[int, int]]:
-        """(partition, offset) of the records that were made to be refused."""
-        return {(n, offset) for n, rows in self.log.items() for offset, row in enumerate(rows) if is_bad(row.value)}
+        """(partition, offset) of the records that were made to be refused, and were read."""
+        return {
+            (n, offset)
+            for n, rows in self.log.items()
+            for offset, row in enumerate(rows)
+            if is_bad(row.value) and not self._unread(n, offset)
+        }
+
+    def _unread(self, number: int, offset: int) -> bool:
+        cut = self.cut.get(number)
+        return cut is not None and cut.first <= offset < cut.end
 
     def good_records(self, topic: str, number: int) -> Records:
-        """A partition's log without these."""
-        rows = [(offset, row) for offset, row in enumerate(self.log[number]) if not is_bad(row.value)]
+        """A partition's log without these, and without what was deleted unread."""
+        rows = [
+            (offset, row)
+            for offset, row in enumerate(self.log[number])
+            if not (is_bad(row.value) or self._unread(number, offset))
+        ]
         keys, values = [row.key for _, row in rows], [row.value for _, row in rows]
         offsets = np.array([offset for offset, _ in rows], dtype=np.int64)
         stamps = np.array([row.timestamp for _, row in rows], dtype=np.int64)
         return Records(topic, number, 0, len(self.log[number]), keys, values, offsets, stamps)
 
     def as_recording(self) -> RecordingBatch:
-        """The log for a replay in process, where each bad record is one that is refused there too."""
-        rows = [row for number in sorted(self.log) for row in self.log[number]]
-        values = [b"refused" if row.value is None or is_bad(row.value) else row.value for row in rows]
-        return RecordingBatch([row.key for row in rows], values, np.zeros(len(rows), dtype=np.int64), 0)
+        """The log for a replay in process, where each record that is bad or was not read is one that is refused."""
+        rows = [(n, offset, row) for n in sorted(self.log) for offset, row in enumerate(self.log[n])]
+        values = [
+            b"refused" if row.value is None or is_bad(row.value) or self._unread(n, offset) else row.value
+            for n, offset, row in rows
+        ]
+        return RecordingBatch([row.key for *_, row in rows], values, np.zeros(len(rows), dtype=np.int64), 0)
 
 
-def collect(job: KafkaRun, lags: Mapping[str, int]) -> Outcome:
-    """Read everything back."""
+def collect(job: KafkaRun, lags: Mapping[str, int], cut: dict[int, Cut]) -> Outcome:
+    """Read everything back; what was `cut` off the log is known from before."""
     settings = job.settings
     log: dict[int, list[Row]] = {}
     for number, messages in job.messages(settings.clickstream).items():
-        if [message.offset() for message in messages] != list(range(len(messages))):
+        before = cut[number].rows if number in cut else []
+        if [message.offset() for message in messages] != list(range(len(before), len(before) + len(messages))):
             raise RuntimeError(f"{settings.clickstream}/{number} has holes")
-        log[number] = [Row(m.key() or b"", m.value(), m.timestamp()[1]) for m in messages]
+        log[number] = before + [Row.of(message) for message in messages]
     letters = [_letter(message) for message in job.messages(settings.dead_letter, 1)[0]]
     due = labels_due(job.published(settings.examples, 1)[0], settings.horizon_s * 1000)
     intents, states = job.published(settings.intents), _states(settings)
-    return Outcome(log, intents, letters, states, dict(lags), labels_learned(settings), due)
+    said = told(path.read_text(errors="replace") for path in job.folder.glob("process-*.log"))
+    learned = labels_learned(settings)
+    return Outcome(log, intents, letters, states, dict(lags), cut, said, _named(settings), learned, due)
 
 
 def _letter(message: Message) -> Letter:
@@ -98,3 +117,12 @@ def _states(settings: Settings) -> dict[str, bytes]:
         keys = list(client.scan_iter(match="mi:*:v1:s:*", count=1_000))
         names = [key.decode().split(":v1:s:", 1)[1] for key in keys]
         return {name: value for name, value in zip(names, client.mget(keys), strict=True) if value is not None}
+
+
+def _named(settings: Settings) -> set[str]:
+    """Customers with a deadline in Redis, or in the records of a last commit."""
+    with redis.Redis.from_url(settings.redis_url) as client:
+        deadlines = [name for key in client.scan_iter(match="mi:*:deadlines") for name in client.zrange(key, 0, -1)]
+        outboxes = client.mget(list(client.scan_iter(match="mi:*:outbox")) or ["none"])
+        keys = [record.key for outbox in outboxes if outbox for record in unpack_outbox(outbox)]
+    return {name.decode() for name in (*deadlines, *keys) if name is not None}

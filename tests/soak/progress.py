@@ -50,10 +50,11 @@ class Stall:
         return max(before, key=lambda fault: fault.ended + fault.bound_s, default=None)
 
     def over_s(self, faults: list[Fault]) -> float:
-        """How long it stood beyond its bound; 0 if it did not."""
+        """How long it stood beyond its bound; 0 if it did not. One that began in calm has the time of calm, too."""
         cause = self.cause(faults)
         until = cause.ended + cause.bound_s if cause else 0.0
-        return max(0.0, self.ended - max(until, self.began + CALM_S))
+        calm = not any(it.began - NOTED_S <= self.began <= it.ended + it.bound_s for it in faults)
+        return max(0.0, self.ended - max(until, self.began + CALM_S if calm else 0.0))
 
 
 def read_positions(client: redis.Redis, settings: Settings) -> dict[int, int] | None:

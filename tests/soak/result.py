@@ -7,6 +7,7 @@ from typing import Final
 import orjson
 
 from tests.fault_points import POINTS
+from tests.soak.crew import Exit
 from tests.soak.judge import Verdict
 from tests.soak.progress import Fault, Stall
 from tests.soak.schedule import KINDS, POINT_HITS
@@ -41,7 +42,7 @@ class Happened:
 
     faults: list[Fault] = field(default_factory=list)
     points: Counter[str] = field(default_factory=Counter)
-    exits: Counter[str] = field(default_factory=Counter)
+    exits: Counter[Exit] = field(default_factory=Counter)
     stalls: list[Stall] = field(default_factory=list)
 
     def counts(self) -> dict[str, int]:
@@ -53,6 +54,10 @@ class Happened:
         """What should have happened and did not."""
         rare = [point for point in POINTS if self.points[point] < POINT_HITS]
         return [name for name, count in self.counts().items() if not count] + rare
+
+    def crashes(self) -> list[Exit]:
+        """How processes ended by themselves that should not have."""
+        return sorted(ended for ended in self.exits if not ended.allowed)
 
     def worst(self) -> Stall | None:
         """The longest stall."""
@@ -78,8 +83,9 @@ class Result:
 
     @property
     def good(self) -> bool:
-        """Whether nothing is wrong, nothing stood too long, and everything planned has happened."""
-        return self.verdict.good and not self.happened.over() and not self.happened.missing()
+        """Whether nothing is wrong, nothing crashed or stood too long, and everything planned has happened."""
+        happened = self.happened
+        return self.verdict.good and not (happened.crashes() or happened.over() or happened.missing())
 
     def line(self) -> bytes:
         """One line of JSON."""
@@ -97,6 +103,7 @@ class Result:
             "worst_stall_s": round(worst.length_s, 1) if worst else 0.0,
             "stalls_over_bound": self.happened.over(),
             "not_happened": self.happened.missing(),
-            "exits": dict(self.happened.exits),
+            "exits": {f"{ended.kind} {ended.code}": count for ended, count in self.happened.exits.items()},
+            "crashes": sum(self.happened.exits[ended] for ended in self.happened.crashes()),
         }
         return orjson.dumps(line)

@@ -9,8 +9,8 @@ from random import Random
 from typing import Any, Final
 
 from tests.job import KafkaRun, learned
-from tests.soak.crew import Crew
-from tests.soak.faults import Faults
+from tests.soak.crew import STOP_S, Crew
+from tests.soak.faults import Faults, NotMade
 from tests.soak.feed import Feed, learnable, recorded, sendable, stream
 from tests.soak.installation import install
 from tests.soak.judge import judge
@@ -22,10 +22,12 @@ from tests.soak.schedule import KINDS, POINT_KIND, Planned, schedule
 
 START_S: Final = 60.0
 """How long the first commit may take."""
-TRAILING_S: Final = 90.0
+TRAILING_S: Final = 150.0
 """How much longer than planned the faults may take."""
 DRAIN_S: Final = 120.0
 """How long the job may take, after the last fault and the last record, to have worked everything."""
+SETTLED_S: Final = 60.0
+"""How long it may take, after the other faults, until every partition goes on, before the last fault."""
 QUIET_MS: Final = 6 * 3_600_000
 """The last event of each partition is so much later than all others: every intent ends."""
 SHOW_S: Final = 5.0
@@ -57,8 +59,7 @@ class Run:
         self.acts = Faults(
             self.crew,
             self.feed,
-            self.installation.kafka,
-            self.installation.redis,
+            self.installation,
             stack.enter_context(self.installation.client(5.0)),
             Random(f"faults {plan.seed}"),
             plan.session_s,
@@ -71,7 +72,7 @@ class Run:
         try:
             asyncio.run(self._play())
             say("reading everything back")
-            return collect(self.job, self.installation.lags())
+            return collect(self.job, self.installation.lags(), self.acts.cut)
         finally:
             self.crew.end()
 
@@ -104,9 +105,17 @@ class Run:
                     self._track(plan.faults, begin, self._fault), self._track(plan.points, begin, self._point)
                 )
                 await asyncio.sleep(max(0.0, begin + self.plan.length_s - self.clock()))
+        await self._last(plan.last)
         self.now = {"end": "working the rest"}
         await self.feed.end(quiet_ms=QUIET_MS)
         await until(self._all_worked, DRAIN_S, every_s=1.0)
+        await self.crew.without_workers(STOP_S)  # a late claim would publish examples again
+        await until(self._all_worked, DRAIN_S, every_s=1.0)
+
+    async def _last(self, planned: Planned) -> None:
+        over = self.clock()
+        await until(lambda: self.progress.all_moved_since(over), SETTLED_S)  # what Redis has lost is noticed
+        await self._fault(planned)
 
     def _all_worked(self) -> bool:
         lags = self.installation.lags() if self.progress.lag == 0 else {}
@@ -130,8 +139,11 @@ class Run:
     async def _noted(self, name: str, bound_s: float, act: Awaitable[None]) -> None:
         track = "fault" if name in KINDS else "point"
         began, self.now[track] = self.clock(), name
-        await act
-        self.happened.faults.append(Fault(name, began, self.clock(), bound_s))
+        try:
+            await act
+            self.happened.faults.append(Fault(name, began, self.clock(), bound_s))
+        except NotMade as error:  # then `Happened.missing` tells
+            say(f"no {name}: {error}")
         self.now[track] = f"after {name}"
 
     async def _show(self) -> None:

@@ -40,8 +40,9 @@ class Kind:
 KINDS: Final = {
     "worker_kill": Kind(0, 0, 12, about="SIGKILL"),
     "worker_zombie": Kind(0, 0, 12, about="SIGSTOP beyond the session time-out, then SIGCONT"),
-    "worker_replace": Kind(0, 0, 10, 0, "SIGTERM, and the start of another"),
+    "worker_replace": Kind(0, 0, 5, 0, "SIGTERM, and the start of another: two rebalances, each promised in under 5 s"),
     "worker_burst": Kind(2, 8, 12, about="workers that join and leave every second"),
+    "worker_starved": Kind(2, 20, 12, about="memory for two events at a time, then for none: it ends and is replaced"),
     "trainer_kill": Kind(0, 0, 5, 0, "SIGKILL"),
     "trainer_pause": Kind(5, 30, 5, 0, "SIGSTOP, SIGCONT"),
     "redis_kill": Kind(0, 0, 10, 0, "SIGKILL and a restart from the AOF"),
@@ -53,9 +54,13 @@ KINDS: Final = {
     "redis_older": Kind(4, 60, 20, 0, "restored from a snapshot of some seconds before"),
     "kafka_kill": Kind(0, 0, 15, 2, "SIGKILL and a restart"),
     "kafka_away": Kind(3, 60, 15, 2, "SIGSTOP, SIGCONT"),
+    "produce_errors": Kind(3, 20, 10, 0, "Kafka refuses intents"),
     "duplicate_delivery": Kind(0, 0, 5, 0, "a producer starts again and repeats what it is not sure of"),
+    "retention": Kind(2, 10, 20, about="while there are no workers, Kafka deletes some of what they have not read"),
 }
 """Every kind of fault."""
+LAST: Final = "retention"
+"""Comes once, when all others are over: what Redis loses after it could not be rebuilt from what Kafka still has."""
 
 POINT_KIND: Final = Kind(0, 0, 20, about="a worker dies at a fault point")
 CALM_S: Final = 15.0
@@ -74,19 +79,21 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """The two tracks of a run, each in order of time."""
+    """The two tracks of a run, each in order of time, and what comes when both are over."""
 
     faults: list[Planned]
     points: list[Planned]
+    last: Planned
 
 
 def schedule(seed: int, run_s: float) -> Schedule:
     """The schedule of a seed; in longer runs everything comes more often, but further apart."""
     dice = Random(f"schedule {seed}")
     rounds = max(1, round(run_s / (2 * SHORTEST_S)))
-    faults = _spread(dice, list(KINDS), rounds, run_s)
+    faults = _spread(dice, [name for name in KINDS if name != LAST], rounds, run_s)
     lasting = [Planned(at.at_s, at.name, KINDS[at.name].lasts_s(run_s)) for at in faults]
-    return Schedule(lasting, _spread(dice, list(POINTS), max(POINT_HITS, rounds), run_s))
+    last = Planned(run_s, LAST, KINDS[LAST].lasts_s(run_s))
+    return Schedule(lasting, _spread(dice, list(POINTS), max(POINT_HITS, rounds), run_s), last)
 
 
 def _spread(dice: Random, names: list[str], rounds: int, run_s: float) -> list[Planned]:

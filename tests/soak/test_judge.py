@@ -2,52 +2,18 @@
 
 from collections.abc import Callable
 from copy import deepcopy
-from itertools import islice
-from pathlib import Path
 
 import orjson
 import pytest
 
 from features.state import decode as decode_states
 from streams.partitioner import partitions_for
-from streams.settings import Settings
-from streams.simulate import simulate
-from tests.job import PARTITIONS, InProcessRun, cut, first_records, learned
-from tests.soak.feed import is_bad, stream
-from tests.soak.judge import Verdict, judge, naive_logs
-from tests.soak.outcome import Letter, Outcome, Row
-
-SETTINGS = Settings()
-Clean = tuple[Outcome, bytes]
-
-
-@pytest.fixture(scope="module")
-def clean(tmp_path_factory: pytest.TempPathFactory) -> Clean:
-    """What a perfect job would leave of 6,000 records, and the model that it spoke with."""
-    path: Path = tmp_path_factory.mktemp("soak") / "shop.jsonl"
-    simulate(path, events=9_000, customers=240)
-    batch = first_records(path, 9_000)
-    snapshot = learned(cut(batch, 0, 4_000))
-    log: dict[int, list[Row]] = {number: [] for number in range(PARTITIONS)}
-    sent = list(islice(stream(cut(batch, 4_000, 9_000), seed=3), 6_000))
-    for (key, value), place in zip(sent, partitions_for([key for key, _ in sent], PARTITIONS).tolist(), strict=True):
-        log[place].append(Row(key, value, 1_790_000_000_000))
-    outcome = Outcome(log, {}, [], {})
-    alone = InProcessRun(outcome.as_recording(), snapshot, SETTINGS)
-    logs, unverifiable = naive_logs(outcome, SETTINGS)
-    outcome.intents = {number: list(values) for number, values in alone.intents.items()}
-    for number, offset in outcome.bad() | unverifiable:
-        row = log[number][offset]
-        outcome.letters.append(Letter(SETTINGS.clickstream, number, offset, row.key, (row.value or b"")[:900_000]))
-    found = alone.states(SETTINGS, [name.encode() for name in logs])
-    outcome.states = {name: state for name, state in found.items() if state is not None}
-    return outcome, snapshot
-
-
-def wrong(verdict: Verdict) -> dict[str, int]:
-    """What the verdict holds against the run."""
-    right = {"events", "intents", "plain_repeats", "letters", "labels", "words"}
-    return {name: value for name, value in vars(verdict).items() if name not in right and value}
+from tests.job import PARTITIONS
+from tests.soak.clean import SETTINGS, Clean, wrong
+from tests.soak.feed import is_bad
+from tests.soak.judge import judge
+from tests.soak.outcome import Letter, Outcome
+from tests.soak.retention import Row
 
 
 def intent_with(value: bytes, **changes: object) -> bytes:
@@ -70,6 +36,7 @@ def test_a_clean_outcome_is_good(clean: Clean) -> None:
     verdict = judge(outcome, SETTINGS, snapshot)
     assert verdict.good and wrong(verdict) == {}, verdict.words
     assert verdict.events == 6_000 and verdict.intents > 200 and verdict.letters > 30
+    assert verdict.forgotten > 25
     assert sum(is_bad(row.value) for rows in outcome.log.values() for row in rows) > 30
     for values in outcome.intents.values():
         values.extend(values[:5])

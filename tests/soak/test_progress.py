@@ -51,6 +51,14 @@ def test_a_stall_is_held_against_the_fault_that_leaves_it_the_most_time() -> Non
     assert cause is not None and cause.name == "b"
 
 
+def test_a_stall_of_a_fault_has_the_time_of_that_fault_alone() -> None:
+    """The time that calm leaves is for what begins in calm, though a fault comes in its course."""
+    quick = Fault("a", 10, 10, 5)
+    assert [Stall(0, began, 16).over_s([quick]) for began in (9.5, 11, 15)] == [1, 1, 1]
+    assert Stall(0, 8, 16).over_s([quick]) == 0
+    assert Stall(0, 15.5, 16 + CALM_S).over_s([quick]) == 0.5
+
+
 def test_a_stall_without_a_fault_has_a_bound_too() -> None:
     """Where nothing is the matter, nothing may stand for long."""
     assert Stall(0, 50, 50 + CALM_S).over_s([Fault("a", 10, 15, 5)]) == 0

@@ -116,6 +116,29 @@ def test_fenced() -> None:
     assert seen.count(metrics.CLAIMS) == 3
 
 
+@pytest.mark.parametrize("commits", [0, 1])
+def test_deleted_unread(commits: int) -> None:
+    """What retention took is counted with the first commit behind it, once, though the claim is lost soon after."""
+    seen = Seen(lives())
+    seen.worker.steps.engine.max_customers = 2  # so that it takes several commits
+
+    async def nothing() -> None:
+        pass
+
+    async def steal() -> None:
+        await seen.store.claim(KEY, "thief")
+
+    seen.store.before.extend([*([nothing] * commits), steal])
+    asyncio.run(seen.worker.work(replace(seen.app.chunk(2), start=0, missing=2)))
+    assert (seen.count(metrics.GONE), len(seen.app.rewinds)) == (2 * commits, 1)
+    if not commits:
+        asyncio.run(seen.worker.work(replace(seen.app.chunk(2), start=0, missing=2)))
+        seen.app.sought = len(lives())
+    seen.work()
+    assert seen.count(metrics.GONE) == 2
+    assert seen.store.at().position == len(lives())
+
+
 def test_refusals_and_dead_letters() -> None:
     """Refusals are counted by why, once however often the chunk is tried; dead letters when they are published."""
     seen = Seen(mixed())
