@@ -118,8 +118,10 @@ class RedisLink:
         node: Node | None = None
         refusal: Exception | None = None
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self._timeout_s) as limit:
                 while True:
+                    if limit.expired():  # a client that is cut while it is told to stop says that it was cut, only
+                        raise TimeoutError
                     try:
                         node = await choose()
                         return await question(node.client), repeated

@@ -76,6 +76,28 @@ def test_a_cluster_that_stays_unsettled(redis_url: str, error: Exception, advice
     asyncio.run(ask())
 
 
+def test_a_question_that_hides_that_its_time_is_over(redis_url: str) -> None:
+    """A client may answer that it was cut when it is told to stop; the time is over all the same."""
+    asked = []
+
+    async def question(_: object) -> None:
+        asked.append(1)
+        try:
+            await asyncio.sleep(0.3)
+        except asyncio.CancelledError as stop:
+            raise faults.ConnectionError("cut") from stop
+        raise faults.ClusterDownError("down")
+
+    async def ask() -> None:
+        link = RedisLink(redis_url, timeout_s=0.2, protocol=2)
+        with pytest.raises(StoreUnavailable, match="did not answer in time"):
+            await link.ask("key", question)
+        await link.close()
+
+    asyncio.run(asyncio.wait_for(ask(), 5))
+    assert len(asked) == 1
+
+
 def test_several_addresses_that_are_no_cluster(redis_url: str) -> None:
     """Two independent Redis would each have half of the truth: that is said, not guessed."""
     place = redis_url.removeprefix("redis://").removesuffix("/0")
