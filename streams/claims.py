@@ -105,6 +105,12 @@ class Claims:
         if cursor.adopt_until < 0:
             self.app.acknowledge(*held.tp, held.generation, cursor.position)
 
+    async def settle_again(self, held: Held) -> None:
+        """Begin a rebuild anew from what is left of the log, which has lost records while they were to be worked."""
+        await lasting(lambda: self.recovery.settle(held.partition))
+        await lasting(lambda: self.recovery.take_over(held.partition))
+        await self.seek(held)
+
     async def look(self, held: Held) -> None:
         """Notice that Redis has lost a quiet partition, and let one that is rebuilt come again without a new record.
 

@@ -10,7 +10,7 @@ again from Redis' position (an empty one's: as far back as the rebuild window go
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -82,18 +82,21 @@ class Recovery:
                 f"{self.engine.topics.intents} speaks of its record {published.last}: it was made anew, or has lost "
                 "records. Restore it, or make the topic of intents and the consumer group anew, too"
             )
-        since = await self._since(partition, max(start, begin), until, published)
-        if (start, until) != (cursor.position, cursor.adopt_until) or since > cursor.complete_since:
+        first, worked = max(start, begin), max(until, published.last + 1)
+        since = max(await self._since(partition, first, worked, published), cursor.complete_since)
+        at = max(start, min(first, worked))  # what is gone behind `worked` was never read, and is said to be missing
+        if (at, until, since) != (cursor.position, cursor.adopt_until, cursor.complete_since):
             _log.warning(
                 "%s/%d: rebuilding from %d: the store is at %d, intents were published up to %d, and %d is committed",
                 key.topic,
                 key.partition,
-                start,
+                at,
                 cursor.position,
                 published.last,
                 acknowledged,
             )
-            await self._rebuild(partition, start, until, since)
+            moved = Commit(cursor.token, cursor.sequence, start, at, cursor.watermark_ms)
+            await self.engine.write(partition, replace(moved, adopt_until=until, complete_since=since))
         partition.acknowledged = acknowledged
 
     async def take_over(self, partition: Partition) -> None:
@@ -110,27 +113,19 @@ class Recovery:
             partition.cursor.position,
         )
 
-    async def _rebuild(self, partition: Partition, start: int, until: int, since: int) -> None:
-        """Note that records from `start` on are worked again, and that intents were published before `until`."""
-        cursor = partition.cursor
-        at = (cursor.token, cursor.sequence, start, start, cursor.watermark_ms)
-        await self.engine.write(partition, Commit(*at, adopt_until=until, complete_since=since))
-
-    async def _since(self, partition: Partition, first: int, until: int, published: Published) -> int:
+    async def _since(self, partition: Partition, first: int, worked: int, published: Published) -> int:
         """Since when states are whole that are rebuilt from the record `first` on; -1: no record before is missing."""
         key = partition.key
         if first <= max(partition.cursor.position, 0):
             return -1
         chunk, _ = self.decoder.decode(await self.app.read_some(key.topic, key.partition, first, FIRST_RECORDS))
-        since = complete_since(chunk, until, published, self.engine.lateness_ms)
-        _log.warning(
-            "%s/%d: records before %d are gone or too old: states are whole from event time %d on, and older events "
-            "that come late or again are refused as unverifiable_late",
-            key.topic,
-            key.partition,
-            first,
-            since,
+        since = complete_since(chunk, worked, published, self.engine.lateness_ms)
+        said = (
+            f"states are whole from event time {since} on, and older events are refused as unverifiable_late"
+            if since >= 0
+            else "no record and no intent is left that tells since when states are whole"
         )
+        _log.warning("%s/%d: records before %d are gone or too old: %s", key.topic, key.partition, first, said)
         return since
 
     async def _adopt(self, partition: Partition, published: Published) -> None:

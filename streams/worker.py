@@ -14,6 +14,7 @@ from faust.types import TP
 from streams.claims import Claims, Held
 from streams.halving import work_carefully
 from streams.log_lines import stand_at, stand_nowhere
+from streams.partition import Partition
 from streams.record_chunk import RecordChunk
 from streams.retry import LOST, lasting
 from streams.steps import Steps
@@ -40,23 +41,35 @@ class Worker:
             try:
                 held = await self.claims.hold(tp, chunk.generation)
                 position = held.partition.cursor.position
-                if position in (-1, chunk.start):
-                    try:
-                        await work_carefully(self.steps, held.partition, _records(chunk))
-                    finally:  # whoever goes on behind its first commit does not see the gap
-                        self._say_missing(chunk, held.partition.cursor.position)
-                    held.stirs()
-                else:
+                if position not in (-1, chunk.start):
                     _log.info("%s/%d continues at %d, not %d", *tp, position, chunk.start)
                     await self.claims.seek(held)
+                elif chunk.missing and held.partition.rebuilding:
+                    await self.claims.settle_again(held)
+                else:
+                    await self._work(held.partition, chunk)
+                    held.stirs()
             except LOST as lost:
                 await self.claims.lost(tp, chunk.generation, lost)
 
-    def _say_missing(self, chunk: RecordChunk, position: int) -> None:
-        if chunk.missing and position > chunk.start:
-            self.steps.observer.gone(chunk.missing)
-            told = (chunk.topic, chunk.partition, chunk.start, chunk.start + chunk.missing, chunk.missing)
-            _log.error("%s/%d: records %d to %d were deleted before they were read: %d are missing", *told)
+    async def _work(self, partition: Partition, chunk: RecordChunk) -> None:
+        """Work a chunk; what is missing before it is said as soon as its first record is committed.
+
+        Nobody who goes on behind that commit sees the gap.
+        """
+        records = _records(chunk)
+        if chunk.missing:
+            end = int(records.offsets[0]) + 1
+            try:
+                await work_carefully(self.steps, partition, records.part(chunk.start, end))
+            finally:
+                if partition.cursor.position > chunk.start:
+                    self.steps.observer.gone(chunk.missing)
+                    told = (chunk.topic, chunk.partition, chunk.start, chunk.start + chunk.missing, chunk.missing)
+                    _log.error("%s/%d: records %d to %d were deleted before they were read: %d are missing", *told)
+            records = records.part(end, chunk.end)
+        if len(records.offsets):
+            await work_carefully(self.steps, partition, records)
 
     async def tick(self) -> None:
         """Claim what was assigned, though nothing may come of it, and move the watermarks of quiet partitions."""

@@ -158,5 +158,40 @@ LOSS: Final = [
         "",
         "tests/features/test_redis_store.py::TestRedisStore::test_since_when_states_are_whole",
     ),
+    Mutation(
+        "a rebuild begins anew where the log is cut under it",
+        "streams/worker.py",
+        "elif chunk.missing and held.partition.rebuilding:",
+        "elif False:",
+        "tests/streams/test_beginning.py::test_a_log_that_is_cut_while_it_is_rebuilt",
+    ),
+    Mutation(
+        "what was worked before it was gone is not missing",
+        "streams/recovery.py",
+        "at = max(start, min(first, worked))",
+        "at = start",
+        "tests/streams/test_beginning.py::test_what_is_gone_unread_is_said",
+    ),
+    Mutation(
+        "a rebuild of nothing is over at once",
+        "streams/recovery.py",
+        "at = max(start, min(first, worked))",
+        "at = start",
+        "tests/streams/test_beginning.py::test_a_quiet_log_that_ends_before_it_is_rebuilt",
+    ),
+    Mutation(
+        "new events do not say when old ones were",
+        "streams/beginning.py",
+        "left = int(np.searchsorted(chunk.offset, worked))",
+        "left = len(chunk)",
+        "tests/streams/test_beginning.py::test_new_events_are_not_refused_for_old_ones",
+    ),
+    Mutation(
+        "a call to Redis ends by the clock",
+        "features/redis_link.py",
+        "if limit.expired():",
+        "if False:",
+        "tests/features/test_redis_link.py::test_a_question_that_hides_that_its_time_is_over",
+    ),
 ]
 """After a loss of Redis."""

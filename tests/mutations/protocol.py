@@ -246,8 +246,8 @@ PLACE: Final = [
     Mutation(
         "seek where a chunk does not continue",
         _WORKER,
-        "if position in (-1, chunk.start):",
-        "if True:",
+        "if position not in (-1, chunk.start):",
+        "if False:",
         _WORKS + "test_continues_at_the_stores_position",
     ),
     Mutation(

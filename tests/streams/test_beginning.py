@@ -134,6 +134,61 @@ def test_a_whole_log_says_nothing() -> None:
     assert {int(state.memory.complete_since[0]) for state in states_of(job).values()} == {-1}
 
 
+def test_a_log_that_is_cut_while_it_is_rebuilt(caplog: pytest.LogCaptureFixture) -> None:
+    """Retention goes on during a rebuild: states say anew since when they are whole; nothing of it was unread."""
+    records = busy_shop(8)
+    job = lost_beginning(records, 10, 120, aged=False)
+    job.until(40)
+    earlier = job.store.at().complete_since
+    job.app.begin = 80
+    job.until(len(records))
+    since = job.store.at().complete_since
+    assert earlier <= newest(records[:40]) + LATENESS < newest(records[:80]) < since
+    whole = {name: plain(decode([name], [blob])) for name, blob in clean(records)[1].items()}
+    for name, state in states_of(job).items():
+        assert recent(plain(state), since) == recent(whole[name], since)
+    assert "before they were read" not in caplog.text
+
+
+def test_a_quiet_log_that_ends_before_it_is_rebuilt() -> None:
+    """All that was to be worked again is gone, and nothing new comes: intents are taken over all the same."""
+    records = busy_shop(5)[:100]
+    job = Job(records)
+    job.until(100)
+    job.lose(35)
+    job.app.begin = 100
+    job.restart(acknowledged=100)
+    noticed(job)
+    assert (job.store.at().position, job.store.at().adopt_until) == (100, -1)
+    assert job.store.at().complete_since > newest(records)
+
+
+def test_what_is_gone_unread_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """Of the records that are gone, those that nobody has worked are missing, and only those."""
+    records = busy_shop(7)
+    job = Job(records)
+    job.until(105)
+    job.lose(35)
+    job.app.begin = 120
+    job.restart(acknowledged=98)  # the last commit was not acknowledged, but published
+    job.until(len(records))
+    (said,) = [line.getMessage() for line in caplog.records if "before they were read" in line.getMessage()]
+    assert "records 105 to 120" in said and "15 are missing" in said
+
+
+def test_new_events_are_not_refused_for_old_ones() -> None:
+    """A few worked records are left, and the new ones are hours later: the old ones tell, and the new ones count."""
+    shop = Shop()
+    for n in range(6):
+        shop.view(n * 1_000, "cups", 0.1, f"c{n % 3}")
+    for n in range(9):
+        shop.view(120 * MINUTE + n * 1_000, "tea", 0.1, f"n{n}")
+    job = lost_beginning(shop.records, 2, 6, aged=False)
+    job.until(len(shop.records))
+    assert job.store.at().complete_since == T + 3_000 + LATENESS + 1
+    assert job.app.dead() == []
+
+
 def test_a_backup_older_than_the_log() -> None:
     """States restored from before what retention has left: what lies between is missing, and they say so."""
     records = busy_shop(6)
@@ -161,7 +216,7 @@ def recent(log: list[Entry], since: int) -> list[Entry]:
 @pytest.mark.parametrize("published", [False, True])
 @pytest.mark.parametrize("more", [0, 3])
 def test_nothing_is_left_that_was_worked(more: int, *, published: bool) -> None:
-    """What was published last tells how far time had come, else the watermark of what came since; none is refused."""
+    """What was published last tells how far time had come, else the watermark of what came since."""
     shop = Shop()
     shop.view(0, "tea", 0.4 if published else 0.1, "anna")
     job = lost_beginning(shop.records, 1, 1, aged=False)
@@ -185,13 +240,13 @@ def test_a_new_installation_begins_with_what_there_is() -> None:
     assert job.store.at().complete_since == -1
 
 
-def told_by(*events: tuple[str, int], until: int = 9_999, published: int | None = None, last: int = -1) -> int:
+def told_by(*events: tuple[str, int], worked: int = 9_999, published: int | None = None, last: int = -1) -> int:
     """`complete_since`, from T, of a log that is left with these (customer, ms from T) from the offset 7 on."""
     shop = Shop()
     for customer, at in events:
         shop.do("view", at, "tea", customer)
     said = Published("clickstream", 0, last, -1 if published is None else T + published - LATENESS)
-    return complete_since(chunk_of(Decoder(Catalogue()), 0, 7, shop.records), until, said, LATENESS) - T
+    return complete_since(chunk_of(Decoder(Catalogue()), 0, 7, shop.records), worked, said, LATENESS) - T
 
 
 STEADY = [(f"c{n}", n * 1_000) for n in range(9)]
@@ -206,6 +261,7 @@ def test_the_median_customer_tells() -> None:
     assert told_by(*ahead, *STEADY) == 4_000 + LATENESS + 1
     assert told_by(*[("phone", -999_000 + n) for n in range(60)], *STEADY) == 3_000 + LATENESS + 1
     assert told_by(("anna", 5), ("anna", 999_000)) == 5 + LATENESS + 1
+    assert told_by(*STEADY, worked=10) == 1_000 + LATENESS + 1
 
 
 def test_what_was_published_tells() -> None:
@@ -213,8 +269,8 @@ def test_what_was_published_tells() -> None:
     assert told_by(*STEADY, published=4_500, last=9) == 4_501
     assert told_by(*STEADY, published=4_500, last=6) == 4_000 + LATENESS + 1
     assert told_by(*STEADY, published=999_000, last=9) == 4_000 + LATENESS + 1
-    assert told_by(*STEADY, published=500, last=6, until=7) == 501
-    assert told_by(*STEADY, until=7) == 4_000 - LATENESS
+    assert told_by(*STEADY, published=500, last=6, worked=7) == 501
+    assert told_by(*STEADY, worked=7) == 4_000 - LATENESS
     assert told_by(published=500, last=6) == 501
     assert told_by() == -1 - T
 

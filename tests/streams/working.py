@@ -167,11 +167,13 @@ class StandIn:
         return self.at_end
 
     def chunk(self, start: int = 0, end: int | None = None) -> RecordChunk:
-        """The records [start, end) as a chunk of the current generation."""
+        """The records [start, end) as a chunk of the current generation; where they are gone, as many that are left."""
         end = len(self.records) if end is None else end
-        keys, values = [list(column) for column in zip(*self.records[start:end], strict=True)] or [[], []]
-        offsets, stamps = np.arange(start, end), np.full(end - start, -1)
-        return RecordChunk(*self.lane, self.current, start, end, keys, values, offsets, stamps)
+        first = max(start, self.begin)
+        end = min(first + end - start, len(self.records))
+        keys, values = [list(column) for column in zip(*self.records[first:end], strict=True)] or [[], []]
+        offsets, stamps = np.arange(first, end), np.full(end - first, -1)
+        return RecordChunk(*self.lane, self.current, start, end, keys, values, offsets, stamps, first - start)
 
     async def deliver(self, work: Callable[[RecordChunk], Awaitable[None]], size: int = 1_000) -> None:
         """Hand out chunks of `size` from where it was sought until the end, honouring seeks."""
