@@ -109,7 +109,6 @@ class Claims:
         """Begin a rebuild anew from what is left of the log, which has lost records while they were to be worked."""
         await lasting(lambda: self.recovery.settle(held.partition))
         await lasting(lambda: self.recovery.take_over(held.partition))
-        await self.seek(held)
 
     async def look(self, held: Held) -> None:
         """Notice that Redis has lost a quiet partition, and let one that is rebuilt come again without a new record.

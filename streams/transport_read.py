@@ -19,6 +19,8 @@ ReadBack = tuple[bytes, Sequence[tuple[str, bytes]]]
 CONNECT_TIMEOUT_S: Final = 10.0
 POLL_TIMEOUT_S: Final = 10.0
 """How long the next records may take; there are some, or the end would have been reached."""
+ENOUGH_BYTES: Final = 16_000_000
+"""After so many bytes of records no more are looked at."""
 
 
 async def read_back(
@@ -34,12 +36,17 @@ async def read_back(
 
 
 async def read_some(address: BrokerAddress, topic: str, partition: int, start: int, most: int) -> Records:
-    """Up to `most` records of a partition from `start`, or its beginning, on; raises StoreUnavailable."""
+    """Up to `most` records of a partition from `start`, or its beginning, on, fewer if they are large.
+
+    Raises StoreUnavailable.
+    """
     found: list[Any] = []
+    size = 0
     async with _opened(address, topic, partition) as (consumer, begin, end):
         async for records in _records(consumer, max(begin, start), end):
             found += records[: most - len(found)]
-            if len(found) == most:
+            size += sum(len(record.value or b"") for record in records)
+            if len(found) == most or size > ENOUGH_BYTES:
                 break
     offsets = np.array([record.offset for record in found], dtype=np.int64)
     stamps = np.array([-1 if record.timestamp is None else record.timestamp for record in found], dtype=np.int64)

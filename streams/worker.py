@@ -40,12 +40,12 @@ class Worker:
         async with self._busy:
             try:
                 held = await self.claims.hold(tp, chunk.generation)
+                if chunk.missing and held.partition.rebuilding and held.partition.cursor.position == chunk.start:
+                    await self.claims.settle_again(held)
                 position = held.partition.cursor.position
                 if position not in (-1, chunk.start):
                     _log.info("%s/%d continues at %d, not %d", *tp, position, chunk.start)
                     await self.claims.seek(held)
-                elif chunk.missing and held.partition.rebuilding:
-                    await self.claims.settle_again(held)
                 else:
                     await self._work(held.partition, chunk)
                     held.stirs()

@@ -5,10 +5,13 @@ import signal
 from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 import orjson
 import pytest
 import redis
+from confluent_kafka import Message
 from kafka import TopicPartition
 
 from features.state import decode
@@ -122,6 +125,11 @@ def test_a_rebuild_with_another_model(job: FaultRun, batch: RecordingBatch, tmp_
     assert len(versions) == 2 and min(versions.values()) > 20
 
 
+def _partition_of(letter: Message) -> int:
+    """The partition of the record that a dead letter is about."""
+    return int(dict(cast(list[tuple[str, bytes]], letter.headers()))["partition"])
+
+
 def test_redis_lost_after_the_beginning_of_the_log(job: FaultRun, batch: RecordingBatch) -> None:
     """Emptied where retention has cut the log: states are whole since a time that they say, and nothing older counts.
 
@@ -144,14 +152,21 @@ def test_redis_lost_after_the_beginning_of_the_log(job: FaultRun, batch: Recordi
     clean = InProcessRun(batch, job.snapshot, job.settings).states(job.settings, batch.keys)
     alone = {name: plain(decode([name], [blob])) for name, blob in clean.items()}
     left = {number: (begins[number], cursor.complete_since) for number, cursor in enumerate(job.cursors())}
-    assert all(since > 0 for _, since in left.values())
+    places, times = partitions_for(batch.keys, PARTITIONS), [orjson.loads(value)["time"] for value in batch.values]
+    for number, (begin, since) in left.items():
+        rows = np.flatnonzero(places == number).tolist()
+        left_of = list(dict.fromkeys(batch.keys[row] for row in rows[begin:]))[:9]
+        nine = [next(times[row] for row in rows[begin:] if batch.keys[row] == key) for key in left_of]
+        assert max(times[row] for row in rows[:begin]) < since <= max(nine) + job.settings.lateness_s * 1000 + 1
+    for letter in job.messages(job.settings.dead_letter, 1)[0]:
+        assert orjson.loads(letter.value() or b"")["time"] < left[_partition_of(letter)][1]
     naive = naive_logs(batch, left)
     states = {name: decode([name], [blob]) for name, blob in job.states(batch.keys).items()}
     assert {name: plain(state) for name, state in states.items() if len(state.logs.entries)} == {
         name: log.entries for name, log in naive.items() if log.entries
     }
     unfolded = 0
-    for key, place in zip(batch.keys, partitions_for(batch.keys, PARTITIONS).tolist(), strict=True):
+    for key, place in zip(batch.keys, places.tolist(), strict=True):
         name, (_, since) = key.decode(), left[place]
         if len(states[name].logs.entries):
             assert states[name].memory.complete_since.tolist() == [since]

@@ -161,8 +161,8 @@ LOSS: Final = [
     Mutation(
         "a rebuild begins anew where the log is cut under it",
         "streams/worker.py",
-        "elif chunk.missing and held.partition.rebuilding:",
-        "elif False:",
+        "if chunk.missing and held.partition.rebuilding and",
+        "if False and",
         "tests/streams/test_beginning.py::test_a_log_that_is_cut_while_it_is_rebuilt",
     ),
     Mutation(

@@ -138,7 +138,9 @@ def test_a_log_that_is_cut_while_it_is_rebuilt(caplog: pytest.LogCaptureFixture)
     """Retention goes on during a rebuild: states say anew since when they are whole; nothing of it was unread."""
     records = busy_shop(8)
     job = lost_beginning(records, 10, 120, aged=False)
+    noticed(job)
     job.until(40)
+    assert 40 <= job.store.at().position < 50
     earlier = job.store.at().complete_since
     job.app.begin = 80
     job.until(len(records))
