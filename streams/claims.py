@@ -4,6 +4,7 @@ A claim begins with what its last owner may not have finished: its outbox is pub
 looked for (`recovery.py`).
 """
 
+import asyncio
 import logging
 import secrets
 import time
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 
 from faust.types import TP
 
-from features.store import NotOwner, PartitionKey
+from features.store import NotOwner, PartitionKey, StoreUnavailable
 from streams.engine import Engine
 from streams.outbox import publish
 from streams.partition import Partition
@@ -19,7 +20,7 @@ from streams.partition_count import PartitionCount
 from streams.recovery import Recovery
 from streams.redis_fitness import RedisFitness
 from streams.retry import lasting
-from streams.topic_identity import compare
+from streams.topic_identity import LAG_S, compare, is_another
 from streams.transport import ChunkApp
 
 _log = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ class Claims:
         count = await lasting(lambda: self.count.now(tp.topic))
         topic_id = await lasting(lambda: self.app.topic_id(tp.topic))
         found = await lasting(lambda: self.engine.claim(self._key(tp), secrets.token_hex(16), count, topic_id))
-        compare(found.key, found.topic_id, topic_id)
+        await self._recognise(found, topic_id)
         self.count.compare(tp.topic, found.partitions, count)
         await lasting(lambda: self.count.beside(tp.topic, count))
         await publish(self.app, found.outbox)
@@ -89,6 +90,29 @@ class Claims:
         await lasting(lambda: self.recovery.settle(found))
         await lasting(lambda: self.recovery.take_over(found))
         return found
+
+    async def recognise(self) -> None:
+        """Ask for the ids of the topics held: one made anew with as many partitions need not lead to a claim.
+
+        Raises TopicMadeAnew. A Kafka that does not answer is asked again the next time.
+        """
+        for topic in {held.tp.topic for held in self.held.values()}:
+            try:
+                topic_id = await self.app.topic_id(topic)
+            except StoreUnavailable as error:
+                _log.warning("%s: whether it was made anew is asked again: %s", topic, error)
+                continue
+            for held in tuple(self.held.values()):
+                if held.tp.topic == topic:
+                    await self._recognise(held.partition, topic_id)
+
+    async def _recognise(self, partition: Partition, topic_id: str) -> None:
+        """Raise TopicMadeAnew if Kafka says twice that the topic has another id."""
+        topic = partition.key.topic
+        if is_another(partition.topic_id, topic_id):
+            _log.warning("%s has the id %s, not %s: asking again in %g s", topic, topic_id, partition.topic_id, LAG_S)
+            await asyncio.sleep(LAG_S)
+            compare(partition.key, partition.topic_id, await lasting(lambda: self.app.topic_id(topic)))
 
     def _key(self, tp: TP) -> PartitionKey:
         return PartitionKey(self.engine.setup.namespace, *tp)

@@ -3,6 +3,7 @@
 Kafka tells it from version 10 of Metadata on (Kafka 2.8); aiokafka ends at version 5, so this one is spelled out here.
 """
 
+import asyncio
 from io import BytesIO
 from typing import Any, Final
 from uuid import UUID
@@ -11,6 +12,9 @@ import aiokafka
 from aiokafka.errors import IncompatibleBrokerVersion, NodeNotReadyError, UnknownTopicOrPartitionError, for_code
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16, Int32, Schema, TaggedFields
+
+TOPIC_ID_TIMEOUT_S: Final = 5.0
+"""How long Kafka may take to say it: one of the two that wait in the consumer's thread, where fetches do too, waits."""
 
 _NONE: Final = UUID(int=0)
 
@@ -101,12 +105,13 @@ class _Ask(Request[_AskTopics]):  # type: ignore[misc]  # aiokafka has no types
 
 
 async def topic_id(consumer: aiokafka.AIOKafkaConsumer, topic: str) -> str:
-    """The id of a topic, "" if there is no such topic or Kafka is too old to tell; raises KafkaError."""
+    """The id of a topic, "" if there is none or Kafka is too old to tell; raises TimeoutError or KafkaError."""
     node = consumer._client.get_random_node()
     if node is None:
         raise NodeNotReadyError
     try:
-        answer: Any = await consumer._client.send(node, _Ask(topic))
+        async with asyncio.timeout(TOPIC_ID_TIMEOUT_S):
+            answer: Any = await consumer._client.send(node, _Ask(topic))
     except (NotImplementedError, IncompatibleBrokerVersion):
         return ""
     ((code, _, found, *_),) = answer.topics

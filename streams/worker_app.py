@@ -28,6 +28,7 @@ from streams.running import run_worker
 from streams.settings import Settings
 from streams.stall import STALL_S
 from streams.steps import Steps
+from streams.topic_identity import LOOK_S
 from streams.transport import ChunkApp, chunk_app
 from streams.transport_chunks import StartPositions
 from streams.wire import Decoder
@@ -65,6 +66,10 @@ def make_worker(settings: Settings, *, stall_s: float = STALL_S) -> ChunkApp:
     @app.timer(1.0, name="micro_intents.idle")  # type: ignore[untyped-decorator]  # Faust
     async def idle() -> None:
         await worker.tick()
+
+    @app.timer(LOOK_S, name="micro_intents.recognise")  # type: ignore[untyped-decorator]  # Faust
+    async def recognise() -> None:
+        await claims.recognise()
 
     if not settings.model:
         _follow_snapshots(app, settings, engine, observer)

@@ -1,7 +1,7 @@
 """A customer forgotten by the whole job: real Kafka, real Redis, a real worker, and the command."""
 
 import signal
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +106,7 @@ def statuses(job: KafkaRun, customer: str) -> list[str]:
 
 def test_forgotten_by_the_command(job: KafkaRun) -> None:
     """Erased with open intents, nowhere in Redis; late events and duplicates do not bring the customer back."""
+    job.settings = replace(job.settings, rebuild_days=1)
     job.send(views(ANNA, 0, 1, 2))
     job.send(views("ben", 0, 1, 2))
     with job.process() as worker:
@@ -121,6 +122,7 @@ def test_forgotten_by_the_command(job: KafkaRun) -> None:
         done = forget(job, ANNA, "--time", str(T + 180_000))
         assert done.exit_code == 0, done.output
         assert f"3 events and {detected} open intents of {ANNA} were erased" in done.stdout
+        assert "late events are dropped for 1 day\n" in done.stdout
         wait_for(lambda: gone(job), "the id to be gone")
         said = statuses(job, ANNA)
         assert said.count("forgotten") == detected == said.count("detected")

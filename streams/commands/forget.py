@@ -62,6 +62,7 @@ async def _forget(
     from features.redis_store import RedisStore
     from streams.commands.console import progress
     from streams.erasure import NotWorked, ask, held, wait_for
+    from streams.trace_text import counted
 
     store = RedisStore.from_url(settings.redis_url)
     try:
@@ -81,7 +82,7 @@ async def _forget(
     finally:
         await store.close()
     click.echo(f"forgotten: {events} events and {intents} open intents of {customer} were erased from Redis")
-    days = f"{settings.rebuild_days} days"
+    days = counted(settings.rebuild_days, "day")
     click.echo(f"{key.topic}/{key.partition}, offset {asked.offset}: duplicates and late events are dropped for {days}")
     click.echo("what Kafka still holds, and for how long: micro-intents forget --verify")
 

@@ -1,11 +1,11 @@
 """A worker as `micro-intents worker` runs it, to which something happens: `python -m tests.faults.program FAULTS.json`.
 
 `settings` are the worker's; `session_s` is how long its group waits for it, `retry_s` how long it waits for Redis and
-Kafka, `publish_s` how long for acknowledgements; `events` is the largest chunk that its memory can take; `spare_mb`
-how much more memory the system gives it than it has when its first chunk is worked; `poison` an event that makes detect
-raise; `records` is the size of its chunks; `stop_at` is after how many commits of a rebuild it is told to stop
-(SIGTERM); `die` is where it kills itself (SIGKILL) when an intent expires by idle time:
-`before_commit` or `before_publish`.
+Kafka, `publish_s` how long for acknowledgements; `metadata_s` is how soon it notices more partitions; `events` is the
+largest chunk that its memory can take; `spare_mb` how much more memory the system gives it than it has when its first
+chunk is worked; `poison` an event that makes detect raise; `records` is the size of its chunks; `stop_at` is after how
+many commits of a rebuild it is told to stop (SIGTERM); `die` is where it kills itself (SIGKILL) when an intent expires
+by idle time: `before_commit` or `before_publish`.
 """
 
 import logging
@@ -126,7 +126,7 @@ def main(path: str) -> int:
     if faults.get("die"):
         die(faults["die"])
     app = make_worker(Settings(**faults["settings"]))
-    app.conf.consumer_metadata_max_age_ms = 1_000  # how soon more partitions are noticed
+    app.conf.consumer_metadata_max_age_ms = round(1_000 * faults.get("metadata_s", 1.0))
     return run_worker(app)
 
 

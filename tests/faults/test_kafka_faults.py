@@ -1,6 +1,7 @@
 """Kafka is killed, paused, refuses, forgets, or has other partitions: nothing is lost, or it is said what."""
 
 import os
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -107,7 +108,7 @@ def test_kafka_deletes_what_was_not_read(job: FaultRun, batch: RecordingBatch) -
 def test_kafka_has_a_topic_made_anew(job: FaultRun, batch: RecordingBatch) -> None:
     """A topic that ends before what was read of it stops the worker, running or starting, with what to do."""
     job.send(cut(batch, 0, 1_000))
-    words = ("PositionLost", "the topic was made anew", "MICRO_INTENTS_NAMESPACE")
+    words = ("was made anew", "MICRO_INTENTS_NAMESPACE")  # told by its id, if that is asked for before the next fetch
     with job.worker() as worker:
         job.finish(worker)
         with job.admin() as admin:
@@ -116,7 +117,7 @@ def test_kafka_has_a_topic_made_anew(job: FaultRun, batch: RecordingBatch) -> No
         job.send(cut(batch, 1_000, 1_200))
         job.ends(worker, 1, *words, timeout_s=60)
     with job.worker() as worker:
-        job.ends(worker, 1, *words)
+        job.ends(worker, 1, "PositionLost", *words)
     assert job.position() == 1_000
 
 
@@ -145,6 +146,22 @@ def test_kafka_has_a_topic_made_anew_that_has_grown(job: FaultRun, batch: Record
     with job.worker() as worker:
         job.finish(worker)
     job.assert_clean(cut(batch, 0, 2_500))
+
+
+def test_kafka_has_a_topic_made_anew_that_has_grown_under_a_worker(job: FaultRun, batch: RecordingBatch) -> None:
+    """A worker that sees nothing of it but other records, for it was paused, is told by the id, and claims nothing."""
+    job.send(cut(batch, 0, 500))
+    with job.worker(session_s=30.0, metadata_s=60.0) as worker:
+        job.finish(worker)
+        before = len(job.said(worker))
+        worker.send_signal(signal.SIGSTOP)
+        with job.admin() as admin:
+            admin.delete_topics([job.settings.clickstream])
+        job.create(job.settings.clickstream)
+        job.send(batch)
+        worker.send_signal(signal.SIGCONT)
+        job.ends(worker, 1, "TopicMadeAnew", "was made anew: its id is")
+        assert not job.claimed(worker, after=before)
 
 
 def test_kafka_has_more_partitions_than_before(job: FaultRun, batch: RecordingBatch) -> None:

@@ -105,9 +105,23 @@ LOSS: Final = [
     Mutation(
         "a topic made anew is noticed by its id",
         _CLAIMS,
-        "compare(found.key, found.topic_id, topic_id)",
+        "await self._recognise(found, topic_id)",
         "pass",
         "tests/streams/test_topic_identity.py::test_a_topic_made_anew_that_has_grown_past_the_position",
+    ),
+    Mutation(
+        "a topic made anew under a worker is noticed",
+        _CLAIMS,
+        "await self._recognise(held.partition, topic_id)",
+        "pass",
+        "tests/streams/test_topic_identity.py::test_a_topic_made_anew_under_a_worker",
+    ),
+    Mutation(
+        "one broker that lags stops no worker",
+        _CLAIMS,
+        "await lasting(lambda: self.app.topic_id(topic)))",
+        "topic_id)",
+        "tests/streams/test_topic_identity.py::test_a_broker_that_has_not_heard_of_it",
     ),
     Mutation(
         "Kafka's committed offset does not go back",

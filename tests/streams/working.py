@@ -77,8 +77,10 @@ class StandIn:
     rewinds: list[int] = field(default_factory=list)
     commits: list[int] = field(default_factory=list)
     asked: int = 0
+    identified: int = 0
     given_up: set[TP] = field(default_factory=set)
     made: str = "the first"
+    told: deque[str | Exception] = field(default_factory=deque)
     counts: dict[str, int] = field(default_factory=lambda: {"clickstream": 1, "intents": 1, "examples": 1, DEAD: 1})
 
     @property
@@ -126,8 +128,12 @@ class StandIn:
         return {topic: self.counts.get(topic, 0) for topic in topics}
 
     async def topic_id(self, topic: str) -> str:
-        """The topic's, as the test has it."""
-        return self.made
+        """The topic's, as the test has it; before that, what brokers tell that lag, or are away."""
+        self.identified += 1
+        told = self.told.popleft() if self.told else self.made
+        if isinstance(told, Exception):
+            raise told
+        return told
 
     async def committed(self, topic: str, partition: int) -> int:
         """What the group has committed, as the test has it."""
