@@ -5,12 +5,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from features.core_bundle import CORE
+from intents.training import Trainer
 from streams.partitioner import partitions_for
 from streams.settings import Settings
 from streams.simulate import simulate
 from tests.job import PARTITIONS, InProcessRun, cut, first_records, learned
 from tests.soak.feed import stream
-from tests.soak.judge import Verdict, naive_logs
+from tests.soak.judge import Verdict, naive_run
+from tests.soak.learning import Entry, entries_of
 from tests.soak.outcome import Letter, Outcome
 from tests.soak.retention import Cut, Row
 
@@ -18,6 +21,18 @@ SETTINGS: Final = Settings()
 RECORDS: Final = 6_000
 
 Clean = tuple[Outcome, bytes]
+
+
+class _Listener(Trainer):
+    """A trainer that keeps what it is told, and learns nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(CORE, 1)
+        self.told: set[Entry] = set()
+
+    def read(self, offset: int, record: bytes) -> None:
+        """Keep what a record tells."""
+        self.told |= entries_of([record])
 
 
 def sent_and_learned(folder: Path) -> tuple[dict[int, list[Row]], bytes]:
@@ -36,8 +51,10 @@ def perfect(log: dict[int, list[Row]], snapshot: bytes, gone: dict[int, Cut] | N
     """What a perfect job leaves of a log, of which some records were deleted before it read them."""
     outcome = Outcome(log, {}, [], {}, cut=gone or {})
     outcome.told = Counter((number, first, end) for number, (first, end, _) in outcome.cut.items())
-    alone = InProcessRun(outcome.as_recording(), snapshot, SETTINGS)
-    logs, unverifiable = naive_logs(outcome, SETTINGS)
+    listener = _Listener()
+    alone = InProcessRun(outcome.as_recording(), snapshot, SETTINGS, to=listener)
+    logs, unverifiable, _ = naive_run(outcome, SETTINGS)
+    outcome.examples = listener.told
     outcome.intents = {number: list(values) for number, values in alone.intents.items()}
     for number, offset in outcome.bad() | unverifiable:
         row = log[number][offset]
@@ -49,5 +66,5 @@ def perfect(log: dict[int, list[Row]], snapshot: bytes, gone: dict[int, Cut] | N
 
 def wrong(verdict: Verdict) -> dict[str, int]:
     """What a verdict holds against a run."""
-    right = {"events", "forgotten", "intents", "plain_repeats", "letters", "labels", "gone", "gone_told", "words"}
-    return {name: value for name, value in vars(verdict).items() if name not in right and value}
+    right = {"events", "forgotten", "intents", "plain_repeats", "letters", "examples", "labels", "gone", "gone_told"}
+    return {name: value for name, value in vars(verdict).items() if name not in {*right, "words"} and value}
