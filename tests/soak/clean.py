@@ -5,15 +5,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from features.core_bundle import CORE
-from intents.training import Trainer
 from streams.partitioner import partitions_for
 from streams.settings import Settings
 from streams.simulate import simulate
 from tests.job import PARTITIONS, InProcessRun, cut, first_records, learned
 from tests.soak.feed import stream
 from tests.soak.judge import Verdict, naive_run
-from tests.soak.learning import Entry, entries_of
+from tests.soak.learning import Listener
 from tests.soak.outcome import Letter, Outcome
 from tests.soak.retention import Cut, Row
 
@@ -21,18 +19,6 @@ SETTINGS: Final = Settings()
 RECORDS: Final = 6_000
 
 Clean = tuple[Outcome, bytes]
-
-
-class _Listener(Trainer):
-    """A trainer that keeps what it is told, and learns nothing."""
-
-    def __init__(self) -> None:
-        super().__init__(CORE, 1)
-        self.told: set[Entry] = set()
-
-    def read(self, offset: int, record: bytes) -> None:
-        """Keep what a record tells."""
-        self.told |= entries_of([record])
 
 
 def sent_and_learned(folder: Path) -> tuple[dict[int, list[Row]], bytes]:
@@ -51,7 +37,7 @@ def perfect(log: dict[int, list[Row]], snapshot: bytes, gone: dict[int, Cut] | N
     """What a perfect job leaves of a log, of which some records were deleted before it read them."""
     outcome = Outcome(log, {}, [], {}, cut=gone or {})
     outcome.told = Counter((number, first, end) for number, (first, end, _) in outcome.cut.items())
-    listener = _Listener()
+    listener = Listener()
     alone = InProcessRun(outcome.as_recording(), snapshot, SETTINGS, to=listener)
     logs, unverifiable, _ = naive_run(outcome, SETTINGS)
     outcome.examples = listener.told

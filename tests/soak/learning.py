@@ -10,6 +10,7 @@ from features.core_bundle import CORE
 from intents.examples import unpack
 from intents.model_store import ModelStore
 from intents.snapshots import decode
+from intents.training import Trainer
 from streams.settings import Settings
 
 Source = tuple[str, int]
@@ -32,6 +33,18 @@ def entries_of(records: Iterable[bytes]) -> set[Entry]:
             places = zip(entries["offset"].tolist(), entries["index"].tolist(), strict=True)
             found |= {Entry(what, examples.partition, *place) for place in places}  # type: ignore[arg-type]  # one of two
     return found
+
+
+class Listener(Trainer):
+    """A trainer that keeps what it is told, and learns nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(CORE, 1)
+        self.told: set[Entry] = set()
+
+    def read(self, offset: int, record: bytes) -> None:
+        """Keep what a record tells."""
+        self.told |= entries_of([record])
 
 
 def labels_due(records: Iterable[bytes], horizon_ms: int) -> int:
