@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 
 from features.core_bundle import CORE
 from features.redis_store import Checkup, RedisStore
@@ -17,6 +18,7 @@ from streams.findings import Finding, note, problem, well
 from streams.models import load_model
 from streams.plain_text import Hiding
 from streams.settings import PUBLIC_HASH_KEY, Settings
+from streams.trace_text import day_and_time
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
@@ -72,14 +74,14 @@ def _redis(settings: Settings) -> Iterator[Finding]:
         yield problem("Redis", str(error), "correct MICRO_INTENTS_REDIS_URL or --redis")
         return
 
-    async def ask() -> list[Checkup]:
+    async def ask() -> tuple[list[Checkup], dict[int, int]]:
         try:
-            return await store.check()
+            return await store.check(), await _not_whole(store, settings)
         finally:
             await store.close()
 
     try:
-        checkups = asyncio.run(ask())
+        checkups, since = asyncio.run(ask())
     except StoreUnavailable as error:
         yield problem(
             "Redis", str(error), "start it (docker compose up redis), or name yours with MICRO_INTENTS_REDIS_URL"
@@ -92,6 +94,28 @@ def _redis(settings: Settings) -> Iterator[Finding]:
             yield problem("Redis", where + found, advice)
         if not checkup.problems:
             yield well("Redis", f"{where}version {checkup.version}, evicts nothing, writes every change down")
+    for number, time in since.items():
+        found = (
+            f"were rebuilt from a log that had lost its beginning: whole only since {day_and_time(time)} (event time)"
+        )
+        advice = "nothing: windows lack what was before, until they no longer reach back so far"
+        yield note(f"states of {settings.clickstream}/{number}", found, advice)
+
+
+async def _not_whole(store: RedisStore, settings: Settings) -> dict[int, int]:
+    """By partition, since when its states are whole (UTC ms), where something before is missing."""
+    found: dict[int, int] = {}
+    for number in count():
+        try:
+            key = PartitionKey(settings.namespace, settings.clickstream, number)
+        except ValueError:  # told as a problem of the settings
+            return found
+        cursor = await store.cursor(key)
+        if not cursor.token:  # workers claim all partitions that there are
+            return found
+        if cursor.complete_since >= 0:
+            found[number] = cursor.complete_since
+    return found
 
 
 def _model(settings: Settings) -> Finding:

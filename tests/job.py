@@ -83,18 +83,23 @@ def learned(batch: RecordingBatch, catalogue: Catalogue | None = None) -> bytes:
 
 
 class InProcessRun:
-    """What a replay in process makes of a batch with a frozen model: intents by partition, and states."""
+    """What a replay in process makes of a batch with a frozen model: intents by partition, and states.
 
-    def __init__(self, batch: RecordingBatch, snapshot: bytes, settings: Settings, size: int = 5_000) -> None:
+    Examples go `to` a trainer, if there is one.
+    """
+
+    def __init__(
+        self, batch: RecordingBatch, snapshot: bytes, settings: Settings, size: int = 5_000, to: Trainer | None = None
+    ) -> None:
         self.intents: dict[int, list[bytes]] = defaultdict(list)
+        self.to = to
         asyncio.run(self._run(batch, decode(snapshot, CORE).model, settings, size))
 
     async def _run(self, batch: RecordingBatch, model: Model, settings: Settings, size: int) -> None:
         catalogue = settings.load_catalogue()
         setup = Setup(CORE, catalogue, catalogue.names, rules=settings.rules, namespace=settings.namespace)
-        self.replay = InProcess(
-            setup, model, topic=settings.clickstream, partitions=PARTITIONS, lateness_ms=settings.lateness_s * 1000
-        )
+        late_ms, topic = settings.lateness_s * 1000, settings.clickstream
+        self.replay = InProcess(setup, model, topic=topic, partitions=PARTITIONS, lateness_ms=late_ms, trainer=self.to)
         for first in range(0, len(batch.keys), size):
             async for output in self.replay.run(cut(batch, first, first + size)):
                 for intent, value in output.intents:

@@ -4,8 +4,8 @@
 Kafka, `publish_s` how long for acknowledgements; `metadata_s` is how soon it notices more partitions; `events` is the
 largest chunk that its memory can take; `spare_mb` how much more memory the system gives it than it has when its first
 chunk is worked; `poison` an event that makes detect raise; `records` is the size of its chunks; `stop_at` is after how
-many commits of a rebuild it is told to stop (SIGTERM); `die` is where it kills itself (SIGKILL) when an intent expires
-by idle time: `before_commit` or `before_publish`.
+many commits of a rebuild it is told to stop (SIGTERM); `tell_ticks` is what it says after each look at what is quiet;
+`die` is where it kills itself (SIGKILL) when an intent expires by idle time: `before_commit` or `before_publish`.
 """
 
 import logging
@@ -28,6 +28,7 @@ from streams.partition import Piece
 from streams.running import run_worker
 from streams.settings import Settings
 from streams.transport import ChunkApp, chunk_app
+from streams.worker import Worker
 from streams.worker_app import make_worker
 
 
@@ -105,6 +106,17 @@ def die(place: str) -> None:
     Engine.commit = commit  # type: ignore[method-assign]  # the fault
 
 
+def tell_ticks(word: str) -> None:
+    """Say so after each look at what is quiet."""
+    real = Worker.tick
+
+    async def tick(self: Worker) -> None:
+        await real(self)
+        print(word, flush=True)
+
+    Worker.tick = tick  # type: ignore[method-assign]  # to be waited for
+
+
 def main(path: str) -> int:
     """Run the worker to its end."""
     logging.basicConfig(level="INFO", stream=sys.stdout, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -123,6 +135,8 @@ def main(path: str) -> int:
         chunk_app.__kwdefaults__["max_records"] = faults["records"]
     if "stop_at" in faults:
         stop(faults["stop_at"])
+    if "tell_ticks" in faults:
+        tell_ticks(faults["tell_ticks"])
     if faults.get("die"):
         die(faults["die"])
     app = make_worker(Settings(**faults["settings"]))

@@ -75,10 +75,10 @@ class FaultRun(KafkaRun):
                 process.kill()
 
     @contextmanager
-    def watched_worker(self) -> Iterator[subprocess.Popen[bytes]]:
+    def watched_worker(self, **faults: Any) -> Iterator[subprocess.Popen[bytes]]:
         """A worker with endpoints, ready, that waits for services as long as it does in production."""
         self.settings = replace(self.settings, http=f"127.0.0.1:{free_port()}")
-        with self.worker(session_s=10.0) as process:
+        with self.worker(session_s=10.0, **faults) as process:
             self.becomes_ready(process)
             yield process
 
@@ -154,6 +154,11 @@ class FaultRun(KafkaRun):
             wait_for(lambda: all(it in self.said(process) for it in words), f"{words} in a log", timeout_s)
         except Exception as error:
             raise AssertionError(self.logs()) from error
+
+    def says_again(self, process: subprocess.Popen[bytes], words: str, times: int, timeout_s: float = 40.0) -> None:
+        """Wait until a process has said words so many times more than until now."""
+        before = self.said(process).count(words)
+        wait_for(lambda: self.said(process).count(words) >= before + times, f"{words!r} in a log again", timeout_s)
 
     def ends(self, process: subprocess.Popen[bytes], code: int, *words: str, timeout_s: float = 40.0) -> str:
         """Wait for a process to end by itself with this code, having said these words; returns its log."""

@@ -10,7 +10,8 @@ from streams.settings import Settings
 from streams.simulate import simulate
 from tests.job import PARTITIONS, InProcessRun, cut, first_records, learned
 from tests.soak.feed import stream
-from tests.soak.judge import Verdict, naive_logs
+from tests.soak.judge import Verdict, naive_run
+from tests.soak.learning import Listener
 from tests.soak.outcome import Letter, Outcome
 from tests.soak.retention import Cut, Row
 
@@ -36,8 +37,10 @@ def perfect(log: dict[int, list[Row]], snapshot: bytes, gone: dict[int, Cut] | N
     """What a perfect job leaves of a log, of which some records were deleted before it read them."""
     outcome = Outcome(log, {}, [], {}, cut=gone or {})
     outcome.told = Counter((number, first, end) for number, (first, end, _) in outcome.cut.items())
-    alone = InProcessRun(outcome.as_recording(), snapshot, SETTINGS)
-    logs, unverifiable = naive_logs(outcome, SETTINGS)
+    listener = Listener()
+    alone = InProcessRun(outcome.as_recording(), snapshot, SETTINGS, to=listener)
+    logs, unverifiable, _ = naive_run(outcome, SETTINGS)
+    outcome.examples = listener.told
     outcome.intents = {number: list(values) for number, values in alone.intents.items()}
     for number, offset in outcome.bad() | unverifiable:
         row = log[number][offset]
@@ -49,5 +52,5 @@ def perfect(log: dict[int, list[Row]], snapshot: bytes, gone: dict[int, Cut] | N
 
 def wrong(verdict: Verdict) -> dict[str, int]:
     """What a verdict holds against a run."""
-    right = {"events", "forgotten", "intents", "plain_repeats", "letters", "labels", "gone", "gone_told", "words"}
-    return {name: value for name, value in vars(verdict).items() if name not in right and value}
+    right = {"events", "forgotten", "intents", "plain_repeats", "letters", "examples", "labels", "gone", "gone_told"}
+    return {name: value for name, value in vars(verdict).items() if name not in {*right, "words"} and value}

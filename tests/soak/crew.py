@@ -4,10 +4,10 @@ import asyncio
 import os
 import signal
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from subprocess import Popen
+from subprocess import Popen, TimeoutExpired
 from typing import Final, NamedTuple
 
 from tests.fault_points import died_at
@@ -19,18 +19,23 @@ WORKERS: Final = 3
 LOOK_S: Final = 0.1
 STOP_S: Final = 20.0
 """How long all workers may take to end."""
+_BEGUN: Final = "Starting..."
+"""What a process logs once it minds SIGTERM."""
+_CRASHED: Final = "worker crashed"
+_CUT_SHORT: Final = "not stopped after"
+"""What a process logs that ends itself because stopping takes too long."""
 
 
 class Exit(NamedTuple):
-    """How a process ended that nobody had told to: its kind, and its exit code (minus the signal, if one ended it)."""
+    """How a process ended other than as told: its kind, and its exit code (minus the signal, if one ended it)."""
 
     kind: str
     code: int
 
     @property
     def allowed(self) -> bool:
-        """Whether a supervisor starts such a process again and all is well: it was done, or had waited too long."""
-        return self.code in (0, os.EX_TEMPFAIL)
+        """Whether a supervisor starts it again and all is well: it had waited too long. None is ever done."""
+        return self.code == os.EX_TEMPFAIL
 
 
 @dataclass(eq=False)
@@ -44,7 +49,8 @@ class Member:
     replaced: bool = True
     stopped: bool = False  # by SIGSTOP
     ordered: bool = False
-    told_to_end: bool = False
+    told_to_end: bool = False  # by SIGTERM
+    killed: bool = False  # by a SIGKILL of ours
 
     @property
     def running(self) -> bool:
@@ -62,9 +68,10 @@ class Member:
         memory_order(self.orders).unlink(missing_ok=True)
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal, if it is still there."""
-        if self.running:
-            self.told_to_end |= number in (signal.SIGTERM, signal.SIGKILL)
+        """Send a signal, if it is still there; no second SIGTERM: at its very end a process no longer minds it."""
+        if self.running and not (number == signal.SIGTERM and self.told_to_end):
+            self.told_to_end |= number == signal.SIGTERM
+            self.killed |= number == signal.SIGKILL
             self.stopped = number == signal.SIGSTOP or (self.stopped and number != signal.SIGCONT)
             os.kill(self.process.pid, number)
 
@@ -109,11 +116,20 @@ class Crew:
             await asyncio.sleep(LOOK_S)
 
     def count(self, member: Member) -> None:
-        """Count the end of a process: at a fault point, or by itself."""
+        """Count the end of a process: at a fault point, or other than as it was told."""
         if point := died_at(self.log_of(member)):
             self.points[point] += 1
-        elif not member.told_to_end:
+        elif not self._ended_as_told(member):
             self.exits[Exit(member.kind, member.process.returncode)] += 1
+
+    def _ended_as_told(self, member: Member) -> bool:
+        code, log = member.process.returncode, self.log_of(member)
+        if code == -signal.SIGKILL:
+            return member.killed
+        if code == -signal.SIGTERM and _BEGUN in log:
+            return False
+        cut_short = code == 1 and _CUT_SHORT in log and _CRASHED not in log
+        return member.told_to_end and (cut_short or code in (0, os.EX_TEMPFAIL, -signal.SIGTERM))
 
     def log_of(self, member: Member) -> str:
         """What a process has logged."""
@@ -153,5 +169,7 @@ class Crew:
             member.signal(signal.SIGCONT)
             member.signal(signal.SIGTERM)
         for member in self.members:
+            with suppress(TimeoutExpired):  # then closing tells
+                member.process.wait(STOP_S)
             member.stack.close()
             self.count(member)

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 
@@ -12,9 +12,11 @@ from intents.catalog import Catalogue
 from streams.settings import Settings
 from streams.wire import Decoder
 from tests.features.building import plain, watermarks
-from tests.features.naive_log import Entry, NaiveLog, NaiveLogs
-from tests.intents.naive_detect import lines_of
+from tests.features.naive_log import Entry as LogEntry
+from tests.features.naive_log import NaiveLog, NaiveLogs
+from tests.intents.naive_detect import ASKED, OUTCOMES, lines_of
 from tests.job import InProcessRun
+from tests.soak.learning import Entry
 from tests.soak.outcome import Letter, Outcome
 
 SHOWN: Final = 20
@@ -29,6 +31,7 @@ class Verdict:
     Events lost and counted twice; customers whose state is not that of a clean run; customers who were forgotten, and
     those of them of whom something is left nevertheless; intents missing, wrong (other than
     a clean run's, out of order, or of nobody) and repeated with other bytes; dead letters missing and wrong;
+    questions and outcomes that never came to the trainer, and those that came of nothing of the kind;
     labels learned twice or not at all; records deleted unread, those that workers said, and those not said once.
     """
 
@@ -46,6 +49,9 @@ class Verdict:
     letters: int = 0
     letters_missing: int = 0
     letters_wrong: int = 0
+    examples: int = 0
+    examples_missing: int = 0
+    examples_wrong: int = 0
     labels: int = 0
     learned_twice: int = 0
     not_learned: int = 0
@@ -61,8 +67,8 @@ class Verdict:
         features = (self.lost, self.counted_twice, self.states_wrong, self.remembered)
         intents = (self.intents_missing, self.intents_wrong, self.intents_repeated)
         letters = (self.letters_missing, self.letters_wrong)
-        rest = (self.learned_twice, self.not_learned, self.gone_wrong, self.lag)
-        return not any((*features, *intents, *letters, *rest))
+        learning = (self.examples_missing, self.examples_wrong, self.learned_twice, self.not_learned)
+        return not any((*features, *intents, *letters, *learning, self.gone_wrong, self.lag))
 
     def say(self, word: str) -> None:
         """Put a difference into words, if there are not too many."""
@@ -80,7 +86,8 @@ def judge(outcome: Outcome, settings: Settings, snapshot: bytes | None) -> Verdi
     for group, lag in outcome.lags.items():
         if lag:
             verdict.say(f"{group} is {lag} records behind")
-    logs, unverifiable = naive_logs(outcome, settings)
+    logs, unverifiable, examples = naive_run(outcome, settings)
+    _judge_examples(verdict, outcome.examples, examples)
     _judge_features(verdict, logs, outcome.states)
     _judge_forgotten(verdict, logs, outcome)
     _judge_letters(verdict, outcome, outcome.bad() | unverifiable, settings)
@@ -120,10 +127,20 @@ def _meaning(name: str, blob: bytes | None) -> tuple[object, ...]:
     return numbers, int(states.tombstone[0]), folded, sorted(slots), plain(states)
 
 
-def naive_logs(outcome: Outcome, settings: Settings) -> tuple[dict[str, NaiveLog], set[tuple[int, int]]]:
-    """Every customer's log by the slow oracle, and (partition, offset) of what it could not tell from a duplicate."""
-    logs: dict[str, NaiveLog] = {}
-    unverifiable = set()
+class Naive(NamedTuple):
+    """What the slow oracle makes of a log.
+
+    Every customer's log, (partition, offset) of what it could not tell from a duplicate, and what the trainer is told.
+    """
+
+    logs: dict[str, NaiveLog]
+    unverifiable: set[tuple[int, int]]
+    examples: set[Entry]
+
+
+def naive_run(outcome: Outcome, settings: Settings) -> Naive:
+    """Everything that was read, by the slow oracle."""
+    found = Naive({}, set(), set())
     for number in sorted(outcome.log):
         chunk, refused = Decoder(Catalogue()).decode(outcome.good_records(settings.clickstream, number))
         if refused:
@@ -131,15 +148,30 @@ def naive_logs(outcome: Outcome, settings: Settings) -> tuple[dict[str, NaiveLog
         lines = list(lines_of(chunk))
         of_partition, mark = NaiveLogs(), -1
         for line, mark in zip(lines, watermarks([line.event for line in lines]), strict=True):
-            if of_partition.apply(line.event, mark).verdict == "unverifiable":
-                unverifiable.add((number, line.offset))
+            told = of_partition.apply(line.event, mark)
+            if told.verdict == "unverifiable":
+                found.unverifiable.add((number, line.offset))
+            if told.verdict == "applied" and line.event.subjects:
+                if line.event.kind in OUTCOMES:
+                    found.examples.add(Entry("outcome", number, line.offset, line.line))
+                elif line.event.kind in ASKED and not told.late:
+                    found.examples.add(Entry("asked", number, line.offset, line.line))
         for log in of_partition.of.values():
             log.end(mark)
-        logs |= of_partition.of
-    return logs, unverifiable
+        found.logs.update(of_partition.of)
+    return found
 
 
-def _totals(entries: Iterable[Entry]) -> Counter[tuple[str, int, bool]]:
+def _judge_examples(verdict: Verdict, found: set[Entry], expected: set[Entry]) -> None:
+    """Each question and outcome has come, after a loss of Redis too: one is published before it is acknowledged."""
+    verdict.examples = len(found)
+    verdict.examples_missing, verdict.examples_wrong = len(expected - found), len(found - expected)
+    for wrong, how in ((expected - found, "never came to the trainer"), (found - expected, "came of nothing")):
+        for what, number, offset, line in sorted(wrong):
+            verdict.say(f"{what} {how}: line {line} of record {offset} of partition {number}")
+
+
+def _totals(entries: Iterable[LogEntry]) -> Counter[tuple[str, int, bool]]:
     totals: Counter[tuple[str, int, bool]] = Counter()
     for entry in entries:
         totals[entry.kind, entry.subject, entry.first] += entry.count

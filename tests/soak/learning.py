@@ -1,17 +1,50 @@
-"""Whether the trainer learned every question once: its labels, against the questions in the examples topic.
+"""What came to the trainer, and whether it learned every question once: its labels, against these questions.
 
 A publication repeated, or records worked again after a loss, bring a question again: it counts once.
 """
 
 from collections.abc import Iterable
+from typing import Literal, NamedTuple
 
 from features.core_bundle import CORE
 from intents.examples import unpack
 from intents.model_store import ModelStore
 from intents.snapshots import decode
+from intents.training import Trainer
 from streams.settings import Settings
 
 Source = tuple[str, int]
+
+
+class Entry(NamedTuple):
+    """What the trainer is told of one event: that something was asked, or an outcome."""
+
+    what: Literal["asked", "outcome"]
+    partition: int
+    offset: int
+    line: int
+
+
+def entries_of(records: Iterable[bytes]) -> set[Entry]:
+    """What records of the examples topic tell."""
+    found: set[Entry] = set()
+    for examples in map(unpack, records):
+        for what, entries in (("asked", examples.asked), ("outcome", examples.outcomes)):
+            places = zip(entries["offset"].tolist(), entries["index"].tolist(), strict=True)
+            found |= {Entry(what, examples.partition, *place) for place in places}  # type: ignore[arg-type]  # one of two
+    return found
+
+
+class Listener(Trainer):
+    """A trainer that keeps what it is told, and learns nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(CORE, 1)
+        self.told: set[Entry] = set()
+
+    def read(self, offset: int, record: bytes) -> None:
+        """Keep what a record tells."""
+        self.told |= entries_of([record])
 
 
 def labels_due(records: Iterable[bytes], horizon_ms: int) -> int:

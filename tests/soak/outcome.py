@@ -15,7 +15,7 @@ from streams.settings import Settings
 from streams.wire import Records
 from tests.job import KafkaRun
 from tests.soak.feed import is_bad
-from tests.soak.learning import labels_due, labels_learned
+from tests.soak.learning import Entry, entries_of, labels_due, labels_learned
 from tests.soak.retention import Cut, Row, told
 
 
@@ -34,8 +34,8 @@ class Outcome:
     """By partition: the log (offsets from 0, without holes) and the intents; and dead letters, states, and lags.
 
     What of the log was deleted (`cut`), its rows included in `log`, and what workers said of it.
-    And customers whom Redis names elsewhere than in a state, the labels that the trainer learned, and those that it
-    should have.
+    And customers whom Redis names elsewhere than in a state, what was told to the trainer, the labels that it learned,
+    and those that it should have.
     """
 
     log: dict[int, list[Row]]
@@ -46,6 +46,7 @@ class Outcome:
     cut: dict[int, Cut] = field(default_factory=dict)
     told: Counter[tuple[int, int, int]] = field(default_factory=Counter)
     named: set[str] = field(default_factory=set)
+    examples: set[Entry] = field(default_factory=set)
     labels: int = 0
     labels_due: int = 0
 
@@ -99,11 +100,12 @@ def collect(job: KafkaRun, lags: Mapping[str, int], cut: dict[int, Cut]) -> Outc
             raise RuntimeError(f"{settings.clickstream}/{number} has holes")
         log[number] = before + [Row.of(message) for message in messages]
     letters = [_letter(message) for message in job.messages(settings.dead_letter, 1)[0]]
-    due = labels_due(job.published(settings.examples, 1)[0], settings.horizon_s * 1000)
+    examples = job.published(settings.examples, 1)[0]
+    due = labels_due(examples, settings.horizon_s * 1000)
     intents, states = job.published(settings.intents), _states(settings)
     said = told(path.read_text(errors="replace") for path in job.folder.glob("process-*.log"))
-    learned = labels_learned(settings)
-    return Outcome(log, intents, letters, states, dict(lags), cut, said, _named(settings), learned, due)
+    told_trainer, learned = entries_of(examples), labels_learned(settings)
+    return Outcome(log, intents, letters, states, dict(lags), cut, said, _named(settings), told_trainer, learned, due)
 
 
 def _letter(message: Message) -> Letter:

@@ -38,7 +38,7 @@ class Plan:
 
 @dataclass
 class Happened:
-    """What happened in a run: faults, hits of fault points, exits of processes that nobody had asked for, stalls."""
+    """What happened in a run: faults, hits of fault points, exits of processes other than as told, stalls."""
 
     faults: list[Fault] = field(default_factory=list)
     points: Counter[str] = field(default_factory=Counter)

@@ -17,7 +17,7 @@ from tests.job import first_records
 from tests.soak.clean import SETTINGS, Clean, wrong
 from tests.soak.feed import Sent, is_bad, stream
 from tests.soak.forgetting import FORGET_EVERY
-from tests.soak.judge import judge, naive_logs
+from tests.soak.judge import judge, naive_run
 from tests.soak.outcome import Outcome
 
 SENT = 9_000
@@ -67,7 +67,7 @@ def test_a_seed_gives_one_feed(tmp_path: Path) -> None:
 
 def forgotten_in(outcome: Outcome) -> str:
     """A customer who asked to be forgotten and did not come again."""
-    logs, _ = naive_logs(outcome, SETTINGS)
+    logs = naive_run(outcome, SETTINGS).logs
     return next(name for name, log in sorted(logs.items()) if log.tombstone >= 0 and not log.entries)
 
 

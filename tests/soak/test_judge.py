@@ -37,6 +37,7 @@ def test_a_clean_outcome_is_good(clean: Clean) -> None:
     assert verdict.good and wrong(verdict) == {}, verdict.words
     assert verdict.events == 6_000 and verdict.intents > 200 and verdict.letters > 30
     assert verdict.forgotten > 25
+    assert {entry.what for entry in outcome.examples} == {"asked", "outcome"} and verdict.examples > 3_000
     assert sum(is_bad(row.value) for rows in outcome.log.values() for row in rows) > 30
     for values in outcome.intents.values():
         values.extend(values[:5])
@@ -62,7 +63,7 @@ def lose_an_event(outcome: Outcome) -> dict[str, int]:
     )
     (place,) = partitions_for([b"99"], PARTITIONS).tolist()
     outcome.log[place].append(row)
-    return {"lost": 1, "states_wrong": 2}
+    return {"lost": 1, "states_wrong": 2, "examples_missing": 1}
 
 
 def count_an_event_twice(outcome: Outcome) -> dict[str, int]:
@@ -71,7 +72,7 @@ def count_an_event_twice(outcome: Outcome) -> dict[str, int]:
     place = next(n for n in reversed(range(len(rows))) if not is_bad(rows[n].value))
     rows[place] = Row(rows[place].key, b"bad-", rows[place].timestamp)
     outcome.letters.append(Letter(SETTINGS.clickstream, number, place, rows[place].key, b"bad-"))
-    return {"counted_twice": 1}
+    return {"counted_twice": 1, "examples_wrong": 1}
 
 
 def invent_a_customer(outcome: Outcome) -> dict[str, int]:
@@ -155,6 +156,24 @@ def learn_too_little(outcome: Outcome) -> dict[str, int]:
     return {"not_learned": 8}
 
 
+def lose_a_question(outcome: Outcome) -> dict[str, int]:
+    """Something that was asked never came to the trainer."""
+    outcome.examples.remove(min(entry for entry in outcome.examples if entry.what == "asked"))
+    return {"examples_missing": 1}
+
+
+def lose_an_outcome(outcome: Outcome) -> dict[str, int]:
+    """Something that was bought never came to the trainer."""
+    outcome.examples.remove(max(entry for entry in outcome.examples if entry.what == "outcome"))
+    return {"examples_missing": 1}
+
+
+def ask_of_nothing(outcome: Outcome) -> dict[str, int]:
+    """The trainer is asked about an event that asks nothing: here one that is an outcome."""
+    outcome.examples.add(max(outcome.examples)._replace(what="asked"))
+    return {"examples_wrong": 1}
+
+
 def lag_behind(outcome: Outcome) -> dict[str, int]:
     """Something is not committed."""
     outcome.lags = {"group in clickstream/0": 3}
@@ -178,6 +197,9 @@ def lag_behind(outcome: Outcome) -> dict[str, int]:
         garble_a_letter,
         learn_twice,
         learn_too_little,
+        lose_a_question,
+        lose_an_outcome,
+        ask_of_nothing,
         lag_behind,
     ],
 )

@@ -1,6 +1,7 @@
 """The doctor: finds what is wrong with a real Kafka, Redis, catalogue and model, and says what to do about each."""
 
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,8 @@ from kafka import KafkaConsumer
 
 from features.core_bundle import CORE
 from features.log import DAY_MS
+from features.redis_store import RedisStore
+from features.store import Commit, PartitionKey, Verdict
 from intents.model_store import ModelStore
 from intents.snapshots import encode
 from intents.training import Checkpoint, Reading, Trainer
@@ -176,6 +179,30 @@ def test_redis_that_forgets(ready: Installation, redis_url: str) -> None:
     assert finding["status"] == "problem" and "cannot be reached" in finding["found"] and finding["advice"]
     (finding,) = Installation(replace(ready.settings, redis_url="localhost:6379")).doctor()[1]["Redis"]
     assert finding["status"] == "problem" and "redis://" in finding["found"]
+
+
+async def _rebuilt(redis_url: str, since: Iterable[int]) -> None:
+    """Let the states of partitions be whole only since these times."""
+    store = RedisStore.from_url(redis_url)
+    for number, time in enumerate(since):
+        key = PartitionKey("shop", "clicks", number)
+        await store.claim(key, "mine")
+        answer = await store.commit(key, Commit("mine", 0, 0, 5, 9, complete_since=time))
+        assert answer.verdict is Verdict.OK
+    await store.close()
+
+
+def test_states_that_are_not_whole(own_redis: Service) -> None:
+    """Partitions rebuilt from a log without its beginning are noted, with since when they are whole: no problem."""
+    environment = {"REDIS_URL": own_redis.url, "NAMESPACE": "shop", "CLICKSTREAM": "clicks"}
+    assert "states of" not in _without_broker(**environment)
+    asyncio.run(_rebuilt(own_redis.url, (1_511_575_323_000, -1, 0)))
+    shown = _without_broker(**environment)
+    for number, said in ((0, "2017-11-25 02:02:03 UTC"), (2, "1970-01-01 00:00:00 UTC")):
+        found = "were rebuilt from a log that had lost its beginning: whole only since"
+        assert f"note     states of clicks/{number}: {found} {said} (event time)\n" in shown
+    assert shown.count("states of") == 2
+    assert shown.endswith("\n1 problem\n")  # no broker
 
 
 def _without_broker(*arguments: str, **environment: str) -> str:

@@ -8,9 +8,11 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
+from uuid import UUID
 
 import pytest
+from aiokafka.conn import AIOKafkaConnection
 from confluent_kafka import Producer
 from faust.types import TP, StreamT
 from kafka import KafkaAdminClient
@@ -23,6 +25,8 @@ from tests.services import Service
 from tests.streams.transport_workers import Make, Setting, crash, pauses, read_all
 
 ROOT = Path(__file__).parents[2]
+_METADATA: Final = 3
+"""Kafka's number of this kind of request."""
 
 
 def test_the_environment_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,22 +78,44 @@ def test_what_kafka_is_asked(setting: Make) -> None:
     assert found == [[True, False], counts, ids, [False, True], {TP(at.topic, 0)}]
 
 
-def test_the_embedded_broker_is_asked_for_ids(embedded_broker: str) -> None:
-    """A broker that knows no ids tells none; one that does, the same one each time."""
-    producer = Producer({"bootstrap.servers": embedded_broker})
-    producer.produce("identified", b"0", partition=0)
+def ids_told(broker: str, topics: list[str]) -> list[str]:
+    """What a worker is told of each topic's id, and then of a topic that there is not."""
+    producer = Producer({"bootstrap.servers": broker})
+    for topic in topics:
+        producer.produce(topic, b"0", partition=0)
     assert producer.flush(10) == 0
     found: list[str] = []
-    app = chunk_app("identified", broker=embedded_broker)
+    app = chunk_app(topics[0], broker=broker)
 
-    @app.agent(app.topic("identified"), name="test.read")
+    @app.agent(app.topic(topics[0]), name="test.read")
     async def read(stream: StreamT[RecordChunk]) -> None:
         async for _ in stream:
-            found.extend([await app.topic_id("identified") for _ in range(2)])
+            found.extend([await app.topic_id(topic) for topic in (*topics, "no-such-topic")])
             raise EOFError
 
     assert isinstance(asyncio.run(crash(app)), EOFError)
-    assert len(found) == 2 and len(set(found)) == 1
+    return found
+
+
+def test_the_embedded_broker_is_asked_for_ids(embedded_broker: str) -> None:
+    """It makes up an id for each topic, which stays the topic's as long as the broker runs."""
+    one, other, none = ids_told(embedded_broker, ["identified", "identified-too"])
+    assert {UUID(one).version, UUID(other).version} == {4} and one != other and not none
+    assert ids_told(embedded_broker, ["identified-too", "identified"]) == [other, one, ""]
+
+
+def test_an_older_broker_tells_no_ids(embedded_broker: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before Kafka 2.8, Metadata ends at version 9: the work goes on without ids."""
+    look_up = AIOKafkaConnection._do_version_lookup
+
+    async def of_an_older_one(connection: AIOKafkaConnection) -> None:
+        await look_up(connection)
+        connection._versions[_METADATA] = 0, 9
+
+    with monkeypatch.context() as patched:
+        patched.setattr(AIOKafkaConnection, "_do_version_lookup", of_an_older_one)
+        assert ids_told(embedded_broker, ["unidentified"]) == ["", ""]
+    assert ids_told(embedded_broker, ["unidentified"])[0]
 
 
 def test_a_worker_outlives_its_broker(setting: Make, kafka: Service, topic_factory: TopicFactory) -> None:
