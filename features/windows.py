@@ -11,7 +11,8 @@ A window is written as one word:
 | `pace:3` | 3 times the customer's own median gap between events |
 
 `session`, `last` and `pace` read raw entries only, as if there were no tiles (which late events can come to lie
-between). A window that reaches back to before its log's `complete_since` has only what the log has.
+between), and are *partial* when the log was folded within their reach. Any window is partial that reaches back
+to before its log's `complete_since`.
 """
 
 import re
@@ -173,3 +174,52 @@ class View:
         bounded = np.clip(median, PACE_MIN_MS, PACE_MAX_MS)
         self._pace = np.where(number >= PACE_NEEDED, bounded, PACE_DEFAULT_MS)
         return self._pace
+
+    def partial(self, window: Window, complete_since: I64) -> Bool:
+        """Asks for which `window` reaches into what the log has no raw entries of, or nothing (a,).
+
+        Its answer is a lower bound. `complete_since` (n,) is the customers'.
+        """
+        since = complete_since[self.asks.customer]
+        return self._folded(window) | ((since >= 0) & (self._reach(window) < since))
+
+    def _reach(self, window: Window) -> I64:
+        """The earliest time of which an event could be, or have been, in `window` (a,); -1 where any could."""
+        time = self.asks.time
+        if window.kind == "duration":
+            return time - window.amount + 1
+        if window.kind == "pace":
+            return time - window.amount * self.pace() + 1
+        if window.kind == "session":
+            start = self.session_start()
+            begin = self._time_of(np.where(start < self.end, start, -1))
+            return np.where(begin < 0, time, begin) - SESSION_GAP_MS
+        if window.kind == "since":
+            return self._time_of(self.last_row(self.kind == window.amount))
+        inside = self.within(window)
+        whole = np.bincount(self.ask[inside], minlength=len(time)) == window.amount
+        first = np.full(len(time), -1)
+        rows = np.flatnonzero(inside)[::-1]
+        first[self.ask[rows]] = rows  # of repeated indices numpy keeps the last
+        return self._time_of(np.where(whole, first, -1))
+
+    def _time_of(self, rows: I64) -> I64:
+        """Times of the rows (a,), -1 where there is none."""
+        entry = self.entry[np.maximum(rows, 0)] if len(self.entry) else np.zeros(0, dtype=np.int64)
+        return np.where(rows < 0, -1, self.logs.entries["time"][entry]) if len(entry) else np.full(len(rows), -1)
+
+    def _folded(self, window: Window) -> Bool:
+        """Asks for which `window` reads raw entries, and reaches into the folded part of the log (a,)."""
+        folded = self.last_row(~self.raw)
+        if window.kind in ("duration", "since"):
+            return np.zeros(len(folded), dtype=bool)
+        if window.kind == "last":
+            return (folded >= 0) & (self.end - 1 - folded < window.amount)
+        if not len(self.age):
+            return np.zeros(len(folded), dtype=bool)
+        age = self.age[folded]
+        if window.kind == "pace":
+            return (folded >= 0) & (age < window.amount * self.pace())
+        start = self.session_start()
+        reach = np.where(start < self.end, self.age[np.minimum(start, len(self.age) - 1)], 0)
+        return (folded >= 0) & (age - reach <= SESSION_GAP_MS)

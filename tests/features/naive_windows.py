@@ -72,6 +72,43 @@ def pace(entries: Sequence[Entry]) -> int:
     return min(max(median, MINUTE), 7 * DAY)
 
 
+def partial(word: str, entries: Sequence[Entry], t: int, complete_since: int) -> bool:
+    """Whether a window reaches back to where nothing is known, or one of raw entries to where the log was folded."""
+    return folded(word, entries, t) or (complete_since >= 0 and any_could_be(word, entries, t, complete_since - 1))
+
+
+def any_could_be(word: str, entries: Sequence[Entry], t: int, unknown: int) -> bool:
+    """Whether an event at `unknown`, or anywhere before, would be in the window, or move where it begins."""
+    raw = [entry for entry in entries if entry.raw]
+    name, _, amount = word.partition(":")
+    if name == "since":
+        return all(entry.time <= unknown for entry in entries if entry.kind == amount)
+    if name == "last":
+        return len(raw) < int(amount) or raw[-int(amount)].time <= unknown
+    if name == "pace":
+        return t - unknown < int(amount) * pace(entries)
+    if name == "session":
+        return min([entry.time for entry in session(entries, t)], default=t) - unknown <= SESSION_GAP
+    return t - unknown < int(word[:-1]) * UNITS[word[-1]]
+
+
+def folded(word: str, entries: Sequence[Entry], t: int) -> bool:
+    """Whether a window of raw entries reaches back to where the log was folded."""
+    tiles = [entry for entry in entries if not entry.raw]
+    if not tiles:
+        return False
+    if word == "session":
+        reach = min([entry.time for entry in session(entries, t)], default=t)
+        return any(reach - tile.time <= SESSION_GAP for tile in tiles)
+    name, _, amount = word.partition(":")
+    if name == "last":
+        newest = max(place for place, entry in enumerate(entries) if not entry.raw)
+        return len(entries) - 1 - newest < int(amount)
+    if name == "pace":
+        return any(t - tile.time < int(amount) * pace(entries) for tile in tiles)
+    return False
+
+
 def aggregate(what: Aggregate, entries: Sequence[Entry], t: int, subject: int = 0) -> float:
     """One aggregate for the customer, or for the customer and `subject`."""
     if what.what == "pace":

@@ -12,7 +12,7 @@ from features.windows import Window
 from tests.features.building import Look, Partition, asked, looks, plain
 from tests.features.naive_log import DAY, HOUR, Entry, Event
 from tests.features.naive_moves import ANY, START, Move, events_of
-from tests.features.naive_windows import pace, within
+from tests.features.naive_windows import pace, partial, within
 
 MINUTE = 60_000
 WORDS = ["1s", "90s", "30m", "1h", "2h", "1d", "7d", "30d", "session", "last:1", "last:5", "last:20", "last:60"]
@@ -38,11 +38,14 @@ def windows_of(look: Look, word: str) -> list[list[tuple[int, int, int]]]:
 @settings(max_examples=60, derandomize=True, database=None)
 @given(ANY, st.sampled_from([None, 7]), st.integers(4, 9))
 def test_windows_as_the_oracle_says(moves: list[Move], size: int | None, every: int) -> None:
-    """Any window at any ask holds the oracle's entries; the pace is the oracle's, too."""
+    """Any window at any ask holds the oracle's entries and is partial when the oracle's is; so is the pace."""
     for look in looks(events_of(moves), size, every):
         assert look.view.pace().tolist() == [pace(entries) for entries, _ in look.seen]
         for word in WORDS:
             assert windows_of(look, word) == [keys(within(word, entries, t)) for entries, t in look.seen], word
+            for since in (-1, START, START + HOUR, START + 5 * DAY):
+                flags = look.view.partial(Window.parse(word), np.full(len(look.states.customers), since)).tolist()
+                assert flags == [partial(word, entries, t, since) for entries, t in look.seen], (word, since)
 
 
 def log_of(*times: int, kinds: Sequence[str] = ("view",)) -> States:
@@ -58,6 +61,11 @@ def found(word: str, states: States, at: int) -> list[int]:
     rows = view.within(Window.parse(word))
     times: list[int] = (view.logs.entries["time"][view.entry[rows]] - START).tolist()
     return times
+
+
+def is_partial(word: str, states: States, at: int) -> bool:
+    """Whether a window that ends at START + `at` is partial."""
+    return bool(asked(states, START + at).view.partial(Window.parse(word), states.memory.complete_since)[0])
 
 
 @pytest.mark.parametrize(
@@ -170,11 +178,28 @@ def test_pace_window() -> None:
     assert found("pace:3", states, 5 * HOUR) == [3 * HOUR, 4 * HOUR, 5 * HOUR]
 
 
-def test_session_of_tiles_alone() -> None:
-    """Where only a tile is left of the session, it is empty."""
+@pytest.mark.parametrize("word", ["session", "last:48", "last:49", "pace:48", "pace:49", "7d", "since:purchase"])
+def test_partial(word: str) -> None:
+    """What reads raw entries says when the log was folded within its reach; what counts tiles need not."""
     states = log_of(*(i * MINUTE for i in range(65)))
     assert [entry.raw for entry in plain(states)].index(True) == 2  # 10 views before the full hour, 7 after it
+    assert is_partial(word, states, 64 * MINUTE) == (word in ("session", "last:49", "pace:49"))
+
+
+def test_partial_session() -> None:
+    """A session is partial when the newest tile's last event would still belong to it."""
+    gap = 30 * MINUTE
+    times = [*range(17), *range(16 + gap, 16 + gap + 48)]
+    assert is_partial("session", log_of(*times), times[-1])
+    assert not is_partial("session", log_of(*times[:17], *(at + 1 for at in times[17:])), times[-1] + 1)
+    assert not is_partial("session", log_of(*times[:-1]), times[-1])  # nothing is folded yet
+
+
+def test_session_of_tiles_alone() -> None:
+    """Where only a tile is left of the session, it is empty and says that it is partial."""
+    states = log_of(*(i * MINUTE for i in range(65)))
     assert found("session", states, 16 * MINUTE) == []
+    assert is_partial("session", states, 16 * MINUTE)
 
 
 def late_among_tiles() -> States:
@@ -195,10 +220,11 @@ def test_late_entry_among_tiles() -> None:
 
 
 def test_nothing_seen() -> None:
-    """A customer without events has empty windows."""
+    """A customer without events has empty windows, and none of them is partial."""
     states = log_of()
     for word in WORDS:
         assert found(word, states, 0) == []
+        assert not is_partial(word, states, 0)
 
 
 @pytest.mark.parametrize(
@@ -209,3 +235,28 @@ def test_no_window(word: str) -> None:
     """A word that is no window is refused, saying what is allowed."""
     with pytest.raises(ValueError, match="write 30m, 7d, session, since:KIND, last:N or pace:N"):
         Window.parse(word)
+
+
+@pytest.mark.parametrize(
+    ("word", "since", "said"),
+    [
+        ("1h", 4 * HOUR + 1, False),
+        ("1h", 4 * HOUR + 2, True),
+        ("session", 5 * HOUR - 30 * MINUTE, False),
+        ("session", 5 * HOUR - 30 * MINUTE + 1, True),
+        ("last:2", 4 * HOUR, False),
+        ("last:2", 4 * HOUR + 1, True),
+        ("last:7", 0, True),
+        ("pace:1", 4 * HOUR + 1, False),
+        ("pace:1", 4 * HOUR + 2, True),
+        ("since:purchase", 3 * HOUR, False),
+        ("since:purchase", 3 * HOUR + 1, True),
+        ("since:cart_add", 0, True),
+    ],
+)
+def test_partial_where_nothing_is_known(word: str, since: int, said: bool) -> None:
+    """A window is partial if an event from before its log is whole would be in it, or would move its beginning."""
+    states = log_of(*(i * HOUR for i in range(6)), kinds=("view", "view", "view", "purchase", "view", "view"))
+    assert not is_partial(word, states, 5 * HOUR)
+    states.memory.complete_since[:] = START + since
+    assert is_partial(word, states, 5 * HOUR) == said
