@@ -82,6 +82,7 @@ def test_a_question_that_hides_that_its_time_is_over(redis_url: str) -> None:
 
     async def question(_: object) -> None:
         asked.append(1)
+        assert len(asked) == 1, "asked again"
         try:
             await asyncio.sleep(0.3)
         except asyncio.CancelledError as stop:
@@ -94,8 +95,7 @@ def test_a_question_that_hides_that_its_time_is_over(redis_url: str) -> None:
             await link.ask("key", question)
         await link.close()
 
-    asyncio.run(asyncio.wait_for(ask(), 5))
-    assert len(asked) == 1
+    asyncio.run(ask())
 
 
 def test_several_addresses_that_are_no_cluster(redis_url: str) -> None:
