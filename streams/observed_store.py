@@ -27,6 +27,12 @@ class _Observed:
         self._observer.claimed()
         return claimed
 
+    async def cursor(self, key: PartitionKey) -> Cursor:
+        return await self._told(self._store.cursor(key))
+
+    async def check(self) -> Any:
+        return await self._told(cast(Any, self._store).check())
+
     async def due(self, key: PartitionKey, before_ms: int, limit: int) -> list[tuple[str, int]]:
         return await self._told(self._store.due(key, before_ms, limit))
 

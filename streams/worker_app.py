@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from typing import cast
 
 from faust.types import TP, StreamT
 
@@ -47,14 +48,14 @@ def make_worker(settings: Settings, *, stall_s: float = STALL_S) -> ChunkApp:
 
     async def ask_store() -> None:
         for topic, partition in sorted(app.places or {(settings.clickstream, 0)}):
-            await store.cursor(PartitionKey(settings.namespace, topic, partition))
+            await redis.cursor(PartitionKey(settings.namespace, topic, partition))
 
     app.watch = Monitor(app, observer, ask_store, settings.http_address, stall_s).watch
     letters = DeadLetters(settings.dead_letter, settings.dead_letters_per_minute)
     observer.limited(settings.dead_letters_per_minute)
     decoder = Decoder(engine.setup.catalogue)
     recovery = Recovery(app, engine, decoder, _wall_clock_ms, observer)
-    claims = Claims(app, engine, recovery, PartitionCount(app, settings.intents), RedisFitness(redis))
+    claims = Claims(app, engine, recovery, PartitionCount(app, settings.intents), RedisFitness(cast(RedisStore, store)))
     steps = Steps(app, engine, decoder, letters, recovery, observer)
     worker = Worker(app, claims, steps, settings.idle_s)
 
