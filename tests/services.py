@@ -16,7 +16,8 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
@@ -208,6 +209,16 @@ def kafka_answers(bootstrap: str) -> bool:
         return False
     finally:
         admin.close()
+
+
+@contextmanager
+def kafka_admin(bootstrap: str) -> Iterator[KafkaAdminClient]:
+    """A Kafka, to change its topics."""
+    client = KafkaAdminClient(bootstrap_servers=bootstrap)
+    try:
+        yield client
+    finally:
+        client.close()
 
 
 def java() -> str | None:

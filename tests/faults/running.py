@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from streams.children import free_port, wait_for
 from streams.recordings import RecordingBatch
 from streams.settings import Settings
 from tests.job import PARTITIONS, ROOT, InProcessRun, KafkaRun, without_repeats
+from tests.services import kafka_admin
 
 SESSION_S = 3.0
 """After which the group takes the partitions of a worker that it does not hear of."""
@@ -37,14 +38,9 @@ class FaultRun(KafkaRun):
         self.snapshot = snapshot
         self.started = 0
 
-    @contextmanager
-    def admin(self) -> Iterator[KafkaAdminClient]:
+    def admin(self) -> AbstractContextManager[KafkaAdminClient]:
         """Kafka, to change its topics."""
-        client = KafkaAdminClient(bootstrap_servers=self.settings.broker)
-        try:
-            yield client
-        finally:
-            client.close()
+        return kafka_admin(self.settings.broker)
 
     def create(self, topic: str, partitions: int = PARTITIONS, settings: Mapping[str, str] | None = None) -> None:
         """Make a topic."""

@@ -1,7 +1,7 @@
 """A Kafka and a Redis of the run's own, the topics, and the settings of the job."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from redis import Redis
 
 from streams.settings import Settings
 from tests.job import PARTITIONS
-from tests.services import Service, start_kafka, start_redis
+from tests.services import Service, kafka_admin, start_kafka, start_redis
 from tests.soak.learning import trained_up_to
 
 
@@ -29,14 +29,9 @@ class Installation:
         """A client of the Redis."""
         return Redis.from_url(self.redis.url, socket_timeout=timeout_s)
 
-    @contextmanager
-    def admin(self) -> Iterator[KafkaAdminClient]:
+    def admin(self) -> AbstractContextManager[KafkaAdminClient]:
         """The Kafka, to change its topics."""
-        client = KafkaAdminClient(bootstrap_servers=self.settings.broker)
-        try:
-            yield client
-        finally:
-            client.close()
+        return kafka_admin(self.settings.broker)
 
     def configure(self, topic: str, changes: Mapping[str, object]) -> None:
         """Change some of a topic's settings."""
