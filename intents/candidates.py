@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from features.bundle import Aggregates
+from features.aggregates import Aggregates
 from features.log import I64, U64, expand
 from intents.catalog import Catalogue
 from intents.tables import Tables, previous_subject

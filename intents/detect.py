@@ -12,8 +12,9 @@ from typing import Final
 
 import numpy as np
 
+from features.aggregates import Aggregates
 from features.apply import STATE_MS, Wave, erase, waves
-from features.bundle import F32, Aggregates, Bundle
+from features.bundle import F32, Bundle
 from features.events import Batch
 from features.kinds import ASKED, CODE, OUTCOMES
 from features.log import I64, Bool

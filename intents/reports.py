@@ -7,7 +7,8 @@ from uuid import UUID
 
 import numpy as np
 
-from features.bundle import F32, NEVER_RANK
+from features.aggregates import NEVER_RANK
+from features.bundle import F32
 from features.events import Batch
 from features.kinds import KINDS
 from features.log import I64, U64, Bool, Entries, expand

@@ -6,8 +6,9 @@ from typing import Final
 
 import numpy as np
 
+from features.aggregates import F64, OUTCOME, TOUCHED, VIEWED, Aggregate
 from features.apply import Wave, waves
-from features.bundle import F64, OUTCOME, TOUCHED, VIEWED, Aggregate, Feature
+from features.bundle import Feature
 from features.kinds import ASKED, KINDS, TOUCHES
 from features.log import MORE
 from features.state import States, decode

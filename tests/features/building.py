@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from features.aggregates import Aggregates
 from features.apply import STATE_MS, Wave, erase, waves
-from features.bundle import Aggregates
 from features.events import Batch, Chunk
 from features.kinds import CODE, KINDS
 from features.log import I64, MORE

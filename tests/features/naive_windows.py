@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-from features.bundle import Aggregate, Bundle, Feature
+from features.aggregates import Aggregate
+from features.bundle import Bundle, Feature
 from tests.features.naive_log import DAY, HOUR, Entry
 
 MINUTE: Final = 60_000

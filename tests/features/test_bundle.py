@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.bundle import NEVER_MS, NEVER_RANK, OUTCOME, TOUCHED, VIEWED, Aggregate, Aggregates, Bundle, Feature
+from features.aggregates import NEVER_MS, NEVER_RANK, OUTCOME, TOUCHED, VIEWED, Aggregate, Aggregates
+from features.bundle import Bundle, Feature
 from features.core_bundle import CORE
 from tests.features.building import Partition, asked, looks
 from tests.features.naive_log import DAY, Event

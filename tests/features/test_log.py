@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from hypothesis import given, settings
 
-from features.bundle import VIEWED, Aggregate
+from features.aggregates import VIEWED, Aggregate
 from features.kinds import CODE
 from features.log import ENTRY, Logs, Memory, expand, fold
 from features.state import States

@@ -7,7 +7,8 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from features.bundle import OUTCOME, VIEWED, Aggregate, Bundle, Feature
+from features.aggregates import OUTCOME, VIEWED, Aggregate
+from features.bundle import Bundle, Feature
 from intents.catalog import Catalogue
 from intents.detect import Setup
 from intents.intent import Intent

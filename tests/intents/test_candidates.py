@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.bundle import NEVER_RANK, Aggregates
+from features.aggregates import NEVER_RANK, Aggregates
 from intents.candidates import FORESEEN, TOUCHED, Declared, choose
 from intents.catalog import Catalogue
 from intents.subjects import subject_hash

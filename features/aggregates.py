@@ -1,0 +1,191 @@
+"""Aggregates: a number for each ask or pair, of what a log holds in a window; each is computed at most once."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from features.kinds import ASKED, CODE, OUTCOMES, TOUCHES
+from features.log import HOUR_MS, I64, MORE, OUTCOME_TABLE, Bool
+from features.pairs import Pairs
+from features.windows import SESSION_GAP_MS, Window
+
+F64 = npt.NDArray[np.float64]
+
+Over = Literal["pair", "customer"]
+What = Literal[
+    "count",
+    "value",
+    "distinct",
+    "repeat",
+    "same",
+    "age",
+    "first_age",
+    "gap",
+    "rank",
+    "visits",
+    "pace",
+    "hours",
+    "subjects",
+]
+
+NEVER_MS: Final = 90 * 86_400_000
+"""Age given to what has not happened."""
+NEVER_RANK: Final = 64
+"""Recency rank given to a subject never touched."""
+VIEWED: Final = tuple(sorted(ASKED))
+OUTCOME: Final = tuple(sorted(OUTCOMES))
+TOUCHED: Final = tuple(sorted(TOUCHES))
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """One number for each ask or pair: `what` over the events of `kinds` in `window`.
+
+    Ages and gaps are milliseconds; `visits` counts runs of events without a gap longer than the session gap; `value` is
+    money in minor units; `pace` is the customer's median gap; `hours` counts aligned hours with events (a day tile is
+    one), `subjects` those ever touched. `distinct` counts products; `repeat` is how often that product was there which
+    was there most often and has not been an outcome in the window; `same` counts events of the pair's latest product.
+    """
+
+    over: Over
+    what: What
+    kinds: tuple[str, ...] = ()
+    window: str = ""
+
+
+class Aggregates:
+    """Aggregates of one set of pairs, each computed at most once.
+
+    A pair's array has a spare last place (never touched).
+    """
+
+    def __init__(self, pairs: Pairs) -> None:
+        """Nothing is computed before it is asked for."""
+        self.pairs = pairs
+        self.view = pairs.view
+        self._values: dict[Aggregate, F64] = {}
+        self._kinds: dict[tuple[str, ...], Bool] = {}
+        pairs_, rank = pairs.by_recency()
+        self.order, self.rank = pairs_, rank
+
+    def __getitem__(self, aggregate: Aggregate) -> F64:
+        """Values of `aggregate`: (a,) over customers, (p + 1,) over pairs."""
+        value = self._values.get(aggregate)
+        if value is None:
+            value = self._values[aggregate] = self._compute(aggregate)
+        return value
+
+    def rank_of(self, chosen: I64) -> I64:
+        """Recency rank of pairs `chosen`, NEVER_RANK for what was not touched."""
+        return self[Aggregate("pair", "rank")][chosen].astype(np.int64)
+
+    def _of_kinds(self, kinds: tuple[str, ...]) -> Bool:
+        mask = self._kinds.get(kinds)
+        if mask is None:
+            table = np.zeros(MORE, dtype=bool)
+            table[[CODE[kind] for kind in kinds]] = True
+            mask = self._kinds[kinds] = table[self.view.kind]
+        return mask
+
+    def _rows(self, aggregate: Aggregate) -> tuple[I64, I64, int]:
+        """Rows that count for an aggregate, the place each goes to, and the number of places."""
+        view, over_pair = self.view, aggregate.over == "pair"
+        mask = self._of_kinds(aggregate.kinds) if aggregate.kinds else np.ones(len(view.ask), dtype=bool)
+        if aggregate.window:
+            mask = mask & view.within(Window.parse(aggregate.window))
+        if not over_pair:
+            mask = mask & self._heads
+        rows = np.flatnonzero(mask)
+        place = self.pairs.row_pair if over_pair else view.ask
+        return rows, place[rows], self.pairs.size + 1 if over_pair else len(view.asks.time)
+
+    @cached_property
+    def _heads(self) -> Bool:
+        heads: Bool = ((self.view.logs.entries["kind"] & MORE) == 0)[self.view.entry]
+        return heads
+
+    def _compute(self, aggregate: Aggregate) -> F64:
+        if aggregate.what == "pace":
+            return self.view.pace().astype(np.float64)
+        if aggregate.what == "rank":
+            value = np.full(self.pairs.size + 1, float(NEVER_RANK))
+            value[self.order] = np.minimum(self.rank, NEVER_RANK)
+            return value
+        if aggregate.what == "subjects":
+            return np.bincount(self.pairs.ask[self.order], minlength=len(self.view.asks.time)).astype(np.float64)
+        rows, place, places = self._rows(aggregate)
+        value = getattr(self, f"_{aggregate.what}")(rows, place, places)
+        if aggregate.over == "pair":
+            value[-1] = float(NEVER_MS) if aggregate.what in ("age", "first_age", "gap") else 0.0
+        return value  # type: ignore[no-any-return]  # by name: each of the methods below returns F64
+
+    def _count(self, rows: I64, place: I64, places: int) -> F64:
+        return self._sum("count", rows, place, places)
+
+    def _value(self, rows: I64, place: I64, places: int) -> F64:
+        return self._sum("value", rows, place, places)
+
+    def _sum(self, column: str, rows: I64, place: I64, places: int) -> F64:
+        weights: F64 = self.view.logs.entries[column][self.view.entry[rows]].astype(np.float64)
+        return np.bincount(place, weights=weights, minlength=places).astype(np.float64, copy=False)
+
+    def _distinct(self, rows: I64, place: I64, places: int) -> F64:
+        product = self.view.logs.entries["product"][self.view.entry[rows]]
+        known = product != 0
+        key = np.unique((place[known] << 32) | product[known])
+        return np.bincount(key >> 32, minlength=places).astype(np.float64)
+
+    def _repeat(self, rows: I64, place: I64, places: int) -> F64:
+        product = self.view.logs.entries["product"][self.view.entry[rows]]
+        known = product != 0
+        key, seen = np.unique((place[known] << 32) | product[known], return_inverse=True)
+        outcome = OUTCOME_TABLE[self.view.kind[rows[known]]]
+        times = np.bincount(seen, weights=~outcome, minlength=len(key))
+        times[np.bincount(seen, weights=outcome, minlength=len(key)) > 0] = 0.0
+        value = np.zeros(places)
+        np.maximum.at(value, key >> 32, times)
+        return value
+
+    def _same(self, rows: I64, place: I64, places: int) -> F64:
+        product = self.view.logs.entries["product"][self.view.entry]
+        latest = np.zeros(places, dtype=np.int64)
+        latest[:-1] = np.where(self.pairs.last >= 0, product[self.pairs.last], 0)
+        again = (product[rows] == latest[place]) & (product[rows] != 0)
+        return np.bincount(place[again], minlength=places).astype(np.float64)
+
+    def _hours(self, rows: I64, place: I64, places: int) -> F64:
+        order = np.argsort(place, kind="stable")
+        place = place[order]
+        hour = self.view.logs.entries["time"][self.view.entry[rows[order]]] // HOUR_MS
+        new = np.ones(len(rows), dtype=bool)
+        new[1:] = (place[1:] != place[:-1]) | (hour[1:] != hour[:-1])
+        return np.bincount(place[new], minlength=places).astype(np.float64)
+
+    def _age(self, rows: I64, place: I64, places: int) -> F64:
+        value = np.full(places, float(NEVER_MS))
+        value[place] = self.view.age[rows]  # rows are in time order: the last one stays
+        return value
+
+    def _first_age(self, rows: I64, place: I64, places: int) -> F64:
+        value = np.full(places, float(NEVER_MS))
+        value[place[::-1]] = self.view.age[rows[::-1]]
+        return value
+
+    def _gap(self, rows: I64, place: I64, places: int) -> F64:
+        value = np.full(places, float(NEVER_MS))
+        order = np.argsort(place, kind="stable")
+        rows, place = rows[order], place[order]
+        again = np.flatnonzero(place[1:] == place[:-1])
+        value[place[again + 1]] = self.view.age[rows[again]] - self.view.age[rows[again + 1]]
+        return value
+
+    def _visits(self, rows: I64, place: I64, places: int) -> F64:
+        order = np.argsort(place, kind="stable")
+        rows, place = rows[order], place[order]
+        starts = np.ones(len(rows), dtype=bool)
+        far = self.view.age[rows[:-1]] - self.view.age[rows[1:]] > SESSION_GAP_MS
+        starts[1:] = (place[1:] != place[:-1]) | far
+        return np.bincount(place[starts], minlength=places).astype(np.float64)
