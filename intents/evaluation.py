@@ -192,9 +192,12 @@ def weighed(evidence: Evidence, part: Part) -> tuple[dict[str, Weighed], dict[st
 
 def without_nan(values: dict[str, object]) -> dict[str, object]:
     """The same nested values for JSON, None in place of NaN."""
-    return {
-        name: without_nan(value)
-        if isinstance(value, dict)
-        else (None if isinstance(value, float) and math.isnan(value) else value)
-        for name, value in values.items()
-    }
+    return {name: _plain(value) for name, value in values.items()}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return without_nan(value)
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -61,6 +61,8 @@ class Outcomes:
 class Alarms:
     """Alarms that sounded, by row; the last three as in metrics.Worth."""
 
+    keys: Ints
+    ms: Ints
     customers: Ints
     subjects: Ints
     rows: Ints
@@ -68,11 +70,16 @@ class Alarms:
     caught: Bools
     lead_ms: Ints
 
+    def worth(self, warned: Bools) -> Worth:
+        """Their worth to outcomes, of which they `warned`."""
+        return Worth(self.right, self.caught, self.lead_ms, warned)
 
-Columns = TypeVar("Columns", Pairs, Outcomes, Alarms)
+
+Columns = Pairs | Outcomes | Alarms
+Some = TypeVar("Some", Pairs, Outcomes, Alarms)
 
 
-def only(columns: Columns, chosen: Bools) -> Columns:
+def only(columns: Some, chosen: Bools) -> Some:
     """Those rows."""
     return type(columns)(*(getattr(columns, field.name)[chosen] for field in fields(columns)))
 
@@ -91,7 +98,7 @@ class Part:
     wanted: Outcomes
     alarms: Alarms
 
-    def where(self, chosen: Callable[[Pairs | Outcomes | Alarms], Bools]) -> "Part":
+    def where(self, chosen: Callable[[Columns], Bools]) -> "Part":
         """The rows that `chosen` marks in each of the columns."""
         return Part(
             only(self.now, chosen(self.now)),
@@ -103,7 +110,7 @@ class Part:
 
     def worth(self) -> Worth:
         """The alarms' worth to the outcomes of this part."""
-        return Worth(self.alarms.right, self.alarms.caught, self.alarms.lead_ms, self.wanted.warned)
+        return self.alarms.worth(self.wanted.warned)
 
 
 class Candidates(NamedTuple):
@@ -170,14 +177,23 @@ class Evidence:
     def foreseen(self) -> Pairs:
         """Pairs that the model brought in: judged candidates of detect lines that the customer had never touched."""
         asked, said = self.asked, self.said
-        first_touch = np.full(len(self.customers_of), 2**62, np.int64)
-        first_touch[list(asked.first_touches)] = list(asked.first_touches.values())
-        new = (first_touch[said.keys] > said.rows) & (said.rows >= self.from_row)
+        new = (self._first_touches()[said.keys] > said.rows) & (said.rows >= self.from_row)
         keys, ms = said.keys[new], said.ms[new]
         first = next_time(keys, ms, asked.outcome_keys, asked.outcome_ms)
         labels = within(first, ms, self.horizon_ms)
         nothing = np.full(len(keys), np.nan)
         return Pairs(self.customers_of[keys], self.subjects_of[keys], said.rows[new], labels, said.p[new], nothing)
+
+    def never_touched(self, alarms: Alarms) -> Bools:
+        """Alarms for subjects that their customers had never touched."""
+        new: Bools = self._first_touches()[alarms.keys] > alarms.rows
+        return new
+
+    def _first_touches(self) -> Ints:
+        """By key the row of the first touch; for a key that was never touched, a row after all."""
+        first = np.full(len(self.customers_of), len(self.asked.event_ms), np.int64)
+        first[list(self.asked.first_touches)] = list(self.asked.first_touches.values())
+        return first
 
     def sounding(self, bounds: float | Floats) -> Ints:
         """Candidates (row numbers) that sound at p >= bound, one bound for all or each its own, after cooling down."""
@@ -191,6 +207,8 @@ class Evidence:
         keys, ms = self.candidates.keys[rows], self.candidates.ms[rows]
         judged = worth(keys, ms, asked.outcome_keys, asked.outcome_ms, self.horizon_ms)
         alarms = Alarms(
+            keys,
+            ms,
             self.customers_of[keys],
             self.subjects_of[keys],
             self.candidates.rows[rows],

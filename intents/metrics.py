@@ -52,6 +52,26 @@ def calibration_error(labels: Bools, scores: Floats, bins: int = CALIBRATION_BIN
 
 
 @dataclass(frozen=True, slots=True)
+class CalibrationBin:
+    """A bin of p: how many pairs it has, their mean p, and the share of positives among them."""
+
+    pairs: int
+    mean_p: float
+    rate: float
+
+
+def calibration_bins(labels: Bools, scores: Floats, bins: int = CALIBRATION_BINS) -> list[CalibrationBin]:
+    """The bins that calibration_error is taken over, empty ones left out."""
+    place = np.minimum((scores * bins).astype(np.int64), bins - 1)
+    counts = np.bincount(place, minlength=bins)
+    sums, positives = np.bincount(place, scores, bins), np.bincount(place, labels, bins)
+    return [
+        CalibrationBin(int(counts[k]), float(sums[k] / counts[k]), float(positives[k] / counts[k]))
+        for k in np.flatnonzero(counts).tolist()
+    ]
+
+
+@dataclass(frozen=True, slots=True)
 class Ranking:
     """How well lists put what was wanted first; NaN where `count` is 0.
 

@@ -32,6 +32,19 @@ class Shares:
         return np.array([each / count if count else np.nan for each in sums])
 
 
+class Ratio:
+    """One amount over another, both by customer."""
+
+    def __init__(self, name: str, above: Ints, below: Ints) -> None:
+        self.names = (name,)
+        self._sums = np.stack([above, below], axis=1).astype(float)
+
+    def under(self, weights: Floats) -> Floats:
+        """A sum over a sum."""
+        above, below = (weights @ self._sums).tolist()
+        return np.array([above / below if below else np.nan])
+
+
 def rank_shares(customers: Ints, ranks: Ints, population: int, *, hits: tuple[int, ...], listed: int = 2**62) -> Shares:
     """`hit_k` for each k of `hits`, `mrr` and `recall` of 1-based ranks (0: missing); beyond `listed` they miss."""
     there = (ranks > 0) & (ranks <= listed)
