@@ -1,6 +1,6 @@
 """Everything that can be said about a scores file, put together: numbers, parts, thresholds, and how sure they are."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -14,6 +14,7 @@ from intents.bootstrap import (
     differences,
     intervals,
     nested,
+    no_one,
 )
 from intents.evaluation import Evaluation, judge_evidence, weighed, without_nan
 from intents.evidence import Evidence
@@ -70,41 +71,54 @@ class Assessment:
                 found = certainty.intervals[section, section]
                 told[f"intervals_{section}"] = nested({number: asdict(each) for number, each in found.items()})
             told["against"] = _by_place(certainty)
+            told["by_intent_less_by_day"] = {target: _told(each) for target, each in certainty.by_intent.items()}
         return without_nan(told)
 
 
 @dataclass(frozen=True, slots=True)
 class Certainty:
-    """Intervals of what was measured, by place; and differences to another scores file, where there is one."""
+    """Intervals of what was measured, by place, and differences with theirs.
+
+    `differences` are to another scores file, where there is one; `by_intent`, for each target, of thresholds by intent
+    to one for all.
+    """
 
     resamples: int
     intervals: dict[Place, dict[Number, Interval]]
     differences: dict[Place, dict[Number, Difference]]
+    by_intent: dict[str, dict[Number, Difference]]
 
 
 def assess(
-    evidence: Evidence, threshold: float, targets: Sequence[Target] = (), told: Told | None = None
+    evidence: Evidence,
+    threshold: float,
+    targets: Sequence[Target] = (),
+    wanted: Collection[str] = SECTIONS,
+    told: Told = no_one,
 ) -> Assessment:
-    """Judge the evidence in all its parts; `told` hears how far the thresholds have been tried (share, count)."""
+    """Judge the evidence whole and in the sections that are `wanted` (the others stay empty).
+
+    Targets bring the section "alarms" by themselves. `told` hears how far thresholds have been tried (share, count).
+    """
     sounding = evidence.sounding(threshold)
-    part, whole = evidence.part(sounding), evidence.part(sounding, whole=True)
+    part = evidence.part(sounding)
     mine, rule = weighed(evidence, part)
-    sweep = Sweep(evidence, threshold, told or (lambda share, count: None))
-    chosen = [sweep.choose(target) for target in targets]
-    alarms = [sweep.measured(f"fixed at {threshold:g}", sounding)]
-    for each in chosen:
-        alarms += [each.achieved, each.achieved_by_intent]
+    sections: dict[str, list[Measured]] = {section: [] for section in SECTIONS}
+    sections |= {"model": [Measured("model", {}, mine)], "rule": [Measured("rule", {}, rule)]}
+    if "days" in wanted:
+        sections["days"] = by_day(evidence, evidence.part(sounding, whole=True))
+    if "groups" in wanted:
+        sections["groups"] = by_group(evidence, part)
+    chosen: list[Chosen] = []
+    if "thresholds" in wanted or "alarms" in wanted or targets:
+        sweep = Sweep(evidence, threshold, told)
+        sections["thresholds"] = sweep.table() if "thresholds" in wanted else []
+        chosen = [sweep.choose(target) for target in targets]
+        both = [measured for each in chosen for measured in (each.achieved, each.achieved_by_intent)]
+        sections["alarms"] = [sweep.measured(f"fixed at {threshold:g}", sounding), *both]
     calibration = {"now": calibration_bins(part.now.labels, part.now.scores)}
     if evidence.said.has_soon:
         calibration["soon"] = calibration_bins(part.soon.labels, part.soon.scores)
-    sections = {
-        "model": [Measured("model", {}, mine)],
-        "rule": [Measured("rule", {}, rule)],
-        "days": by_day(evidence, whole),
-        "groups": by_group(evidence, part),
-        "thresholds": sweep.table(),
-        "alarms": alarms,
-    }
     return Assessment(evidence, judge_evidence(evidence, part), sections, chosen, calibration)
 
 
@@ -113,22 +127,28 @@ def ascertain(
     resamples: int,
     seed: int = SEED,
     against: Assessment | None = None,
-    told: Told | None = None,
+    told: Told = no_one,
 ) -> Certainty:
     """How sure the numbers are by resampling customers, and their differences to `against`, of the same recording."""
     mine = dict(assessment.measured())
     theirs = dict(against.measured()) if against else {}
     judged = assessment.evidence.judged
-    drawn = bootstrap([*mine.values(), *theirs.values()], judged, resamples, seed, told or (lambda share, count: None))
-    ours, others = drawn[: len(mine)], dict(zip(theirs, drawn[len(mine) :], strict=True))
+    drawn = bootstrap([*mine.values(), *theirs.values()], judged, resamples, seed, told)
+    ours = dict(zip(mine, drawn, strict=False))
+    others = dict(zip(theirs, drawn[len(mine) :], strict=True))
+    pays = {}
+    for each in assessment.chosen:
+        intent, day = ("alarms", each.achieved_by_intent.name), ("alarms", each.achieved.name)
+        pays[str(each.target)] = differences((mine[intent], mine[day]), (ours[intent], ours[day]), judged)
     return Certainty(
         resamples,
-        {place: intervals(values) for place, values in zip(mine, ours, strict=True)},
+        {place: intervals(values) for place, values in ours.items()},
         {
-            place: differences((mine[place], theirs[place]), (values, others[place]), judged)
-            for place, values in zip(mine, ours, strict=True)
+            place: differences((mine[place], theirs[place]), (ours[place], others[place]), judged)
+            for place in mine
             if place in theirs
         },
+        pays,
     )
 
 
@@ -136,6 +156,9 @@ def _by_place(certainty: Certainty) -> dict[str, object]:
     """Differences for JSON: by section, name, task and number."""
     found: dict[str, dict[str, object]] = {}
     for (section, name), numbers in certainty.differences.items():
-        told = {number: asdict(each) | {"excludes_0": each.beyond_chance} for number, each in numbers.items()}
-        found.setdefault(section, {})[name] = nested(told)
+        found.setdefault(section, {})[name] = _told(numbers)
     return {section: dict(each) for section, each in found.items()}
+
+
+def _told(numbers: Mapping[Number, Difference]) -> dict[str, dict[str, object]]:
+    return nested({number: asdict(each) | {"excludes_0": each.beyond_chance} for number, each in numbers.items()})

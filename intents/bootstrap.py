@@ -63,6 +63,10 @@ def nested(values: Mapping[Number, object]) -> dict[str, dict[str, object]]:
     return found
 
 
+def no_one(share: float, count: int) -> None:
+    """Hears how far work has come, and does nothing."""
+
+
 def interval(values: Floats) -> Interval:
     """Intervals of resampled values, those left out that could not be said (NaN)."""
     known = values[~np.isnan(values)]
@@ -85,7 +89,7 @@ def bootstrap(
     judged: Bools,
     count: int,
     seed: int = SEED,
-    told: Callable[[float, int], None] = lambda share, done: None,
+    told: Callable[[float, int], None] = no_one,
 ) -> list[dict[Number, Floats]]:
     """The numbers of each of `measured` in `count` resamples of the `judged` customers.
 

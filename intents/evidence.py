@@ -142,7 +142,7 @@ class Evidence:
         soon_ms: int = SOON_MS,
         fold: Fold | None = None,
     ) -> None:
-        self.asked, self.horizon_ms, self.soon_ms = asked, horizon_ms, soon_ms
+        self.asked, self.horizon_ms, self.soon_ms, self.fold = asked, horizon_ms, soon_ms, fold
         names = asked.customers
         self.judged: Bools = np.array([fold is None or fold.holds(name) for name in names], bool)
         self.said = Answers(lines, asked, self.judged)

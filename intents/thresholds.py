@@ -6,7 +6,7 @@ from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
-from intents.bootstrap import Measured
+from intents.bootstrap import Measured, no_one
 from intents.evidence import Evidence
 from intents.metrics import Floats, Ints, within
 from intents.weighed import Emitted, Ratio
@@ -53,9 +53,7 @@ class Chosen:
 class Sweep:
     """All thresholds of GRID, with what each of them was worth by day and by intent."""
 
-    def __init__(
-        self, evidence: Evidence, fixed: float, told: Callable[[float, int], None] = lambda share, count: None
-    ) -> None:
+    def __init__(self, evidence: Evidence, fixed: float, told: Callable[[float, int], None] = no_one) -> None:
         self._evidence, self._fixed = evidence, fixed
         asked, candidates = evidence.asked, evidence.candidates
         days = asked.event_ms // DAY_MS
@@ -128,7 +126,7 @@ class Sweep:
         """Choose day by day, one threshold for all and thresholds by intent, and measure both."""
         by_day = [self._one(target, day) for day in range(self.days)]
         bounds = np.array([self._fixed if np.isnan(each) else each for each in by_day])
-        achieved = self.measured(f"{target}, by day", self._evidence.sounding(bounds[self._day]))
+        achieved = self.measured(f"{target}", self._evidence.sounding(bounds[self._day]))
         tables = [self._by_intent(target, day) for day in range(self.days)]
         each = np.array(tables).reshape(self.days, -1)
         each = np.where(np.isnan(each), self._fixed, each)
@@ -146,7 +144,7 @@ class Sweep:
             list(zip(begins, by_day, strict=True)),
             achieved,
             sorted(told, key=lambda intent: -intent[1]),
-            self.measured(f"{target}, by day and intent", sounding),
+            self.measured(f"{target}, by intent", sounding),
         )
 
     def _one(self, target: Target, day: int) -> float:
