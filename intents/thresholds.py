@@ -125,10 +125,10 @@ class Sweep:
     def choose(self, target: Target) -> Chosen:
         """Choose day by day, one threshold for all and thresholds by intent, and measure both."""
         by_day = [self._one(target, day) for day in range(self.days)]
-        bounds = np.array([self._fixed if np.isnan(each) else each for each in by_day])
+        bounds = np.array([self._fixed if np.isnan(each) else each for each in by_day], float)
         achieved = self.measured(f"{target}", self._evidence.sounding(bounds[self._day]))
         tables = [self._by_intent(target, day) for day in range(self.days)]
-        each = np.array(tables).reshape(self.days, -1)
+        each = np.array(tables).reshape(self.days, len(self._intents) + 1)
         each = np.where(np.isnan(each), self._fixed, each)
         sounding = self._evidence.sounding(each[self._day, self._group[self._subjects]])
         names = self._evidence.asked.subjects
@@ -178,10 +178,10 @@ class Sweep:
         outcomes, customer_days = int(self._outcomes[day].sum()), int(self._customer_days[day])
         if target.kind == "alarms":
             fits = alarms <= target.value * customer_days
-            return None if not customer_days else int(fits.argmax()) if fits.any() else len(alarms) - 1
+            return None if not customer_days else int(fits.argmax() if fits.any() else alarms.argmin())
         if target.kind == "f1":
             return int((hits / (alarms + outcomes)).argmax()) if outcomes >= ENOUGH_OUTCOMES else None
         enough = alarms >= ENOUGH_ALARMS
         precision = np.where(enough, hits / np.maximum(alarms, 1), -1.0)
         fits = precision >= target.value
-        return None if not enough.any() else int(fits.argmax()) if fits.any() else int(precision.argmax())
+        return None if not enough.any() else int(fits.argmax() if fits.any() else precision.argmax())

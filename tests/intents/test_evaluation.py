@@ -17,7 +17,7 @@ from streams.occurrences import occurrences
 from streams.recordings import open_recording
 from tests.intents import naive_evaluation as naive
 
-HORIZON = 30
+HORIZON, SOON = 30, 120
 KINDS = ["view", "view", "view", "favorite", "search", "cart_add", "purchase", "cart_remove"]
 
 
@@ -41,6 +41,9 @@ def judged(draw: st.DrawFn) -> tuple[list[Occurrence], list[dict[str, Any]]]:
         base["scores"] = list(scores.items())
         if kind == "view" and draw(st.integers(0, 9)):
             lines.append({"ask": "detect", **base, "ready": draw(st.booleans()) or draw(st.booleans())})
+            if draw(st.integers(0, 4)):
+                p = st.integers(0, 8).map(lambda k: k / 8)
+                lines[-1]["soon"] = list(draw(st.dictionaries(st.sampled_from("abcdefghz"), p, max_size=6)).items())
         if kind in naive.OUTCOME and draw(st.integers(0, 9)):
             lines += [{"ask": "rank", **base, "intent": name} for name in subjects]
     return events, lines
@@ -50,7 +53,7 @@ def judged(draw: st.DrawFn) -> tuple[list[Occurrence], list[dict[str, Any]]]:
 def test_everything_equals_the_slow_judge(case: tuple[list[Occurrence], list[dict[str, Any]]]) -> None:
     """Ranks, discrimination, calibration and alarms equal their definitions on any recording and any scores."""
     events, lines = case
-    found = evaluate(encode(lines), events, horizon_ms=HORIZON, threshold=0.5)
+    found = evaluate(encode(lines), events, horizon_ms=HORIZON, soon_ms=SOON, threshold=0.5)
     said, rule = naive.ranks(events, lines)
     for task, ranks in ((found.rank, said), (found.rank_rule, rule)):
         for part, chosen in (
@@ -69,10 +72,34 @@ def test_everything_equals_the_slow_judge(case: tuple[list[Occurrence], list[dic
     assert naive.same(found.detect.auc, naive.auc(*scored))
     assert naive.same(found.detect.average_precision, naive.average_precision(*scored))
     assert naive.same(found.detect.calibration_error, naive.calibration_error(*scored, CALIBRATION_BINS))
+    labels, scores, rows = naive.pairs(events, lines, SOON, "soon")
+    end = max((event.time_ms for event in events), default=0)
+    closed = [n for n in range(start, len(rows)) if events[rows[n]].time_ms + SOON <= end]
+    assert found.soon_open_pairs == len(rows) - start - len(closed)
+    assert (found.soon is not None) == any("soon" in line for line in lines)
+    if found.soon is not None:
+        scored = [labels[n] for n in closed], [scores[n] for n in closed]
+        assert found.soon.pairs == len(closed)
+        assert naive.same(found.soon.auc, naive.auc(*scored))
+        assert naive.same(found.soon.average_precision, naive.average_precision(*scored))
+        assert naive.same(found.soon.calibration_error, naive.calibration_error(*scored, CALIBRATION_BINS))
     sounded = naive.alarms(events, lines, 0.5, HORIZON)
     wanted = naive.emission(events, sounded, rows[start] if rows else 0, HORIZON)
     for name, value in wanted.items():
         assert naive.same(getattr(found.emission, name), value), name
+
+
+@given(judged())
+def test_next_stages_equal_the_slow_judge(case: tuple[list[Occurrence], list[dict[str, Any]]]) -> None:
+    """Ranks among never-touched subjects, by the scores and by popularity, equal their definitions."""
+    events, lines = case
+    found = evaluate(encode(lines), events, horizon_ms=HORIZON, threshold=0.5)
+    for task, ranks in zip((found.next, found.next_rule), naive.next_ranks(events, lines), strict=True):
+        assert task.count == len(ranks)
+        if ranks:
+            assert task.mrr == pytest.approx(sum(1 / rank for rank in ranks if rank) / len(ranks))
+            assert task.hit_1 == pytest.approx(ranks.count(1) / len(ranks))
+            assert task.hit_5 == pytest.approx(sum(1 <= rank <= 5 for rank in ranks) / len(ranks))
 
 
 DAY = [
