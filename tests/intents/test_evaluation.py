@@ -218,6 +218,36 @@ def test_an_evaluation_is_plain_json() -> None:
     assert math.isnan(rows["emission: precision"][1])
 
 
+def test_next_stages_by_hand() -> None:
+    """Bags are first among what was never touched, though mugs stand before them; nobody else had touched bags."""
+    found = evaluate(encode(SAID), DAY)
+    assert (found.next.count, found.next.hit_1, found.next.mrr) == (1, 1.0, 1.0)
+    assert (found.next_rule.count, found.next_rule.hit_30) == (1, 0.0)
+    others = [Occurrence("d", "view", -1, ("hats",), "d0"), Occurrence("d", "view", -1, ("bags",), "d1")]
+    assert evaluate(encode(SAID), others + DAY).next_rule.mrr == 0.5
+
+
+def test_an_alarm_counts_once() -> None:
+    """Two purchases after one alarm are both warned of; one of the two is all that the alarm is worth."""
+    again = [*DAY[:3], DAY[2]._replace(time_ms=61_000, event_id="e9")]
+    found = evaluate(encode(SAID[:2]), again).emission
+    assert (found.alarms, found.outcomes, found.precision, found.recall) == (1, 2, 1.0, 1.0)
+    assert found.f1_once == 2 / 3
+
+
+def test_soon_is_there_only_where_a_line_has_it() -> None:
+    """An old file has none, and no rows of it; a new one is judged where the day ends within the recording."""
+    old = evaluate(encode(SAID), DAY)
+    assert old.soon is None and not any(what.startswith("soon") for what, _, _ in old.rows())
+    later = [*DAY, Occurrence("d", "view", 24 * 3_600_000, ("hats",), "e4")]
+    found = evaluate(changed(0, soon=[["tents", 0.7]]), later)
+    assert found.soon is not None
+    # Of four pairs one begins a day before the end, or earlier.
+    assert (found.detect.pairs, found.soon.pairs, found.soon_open_pairs) == (4, 1, 3)
+    assert (found.missing_soon_lines, found.soon.base_rate) == (2, 1.0)
+    assert ("soon: pairs", 1.0, 1.0) in found.rows()
+
+
 @pytest.fixture(scope="module")
 def real(recordings: Path) -> list[Occurrence]:
     """Events of the Taobao recording."""
@@ -237,6 +267,14 @@ def test_the_rule_ranks_real_customers_as_is_known(unanswered: Evaluation) -> No
     assert (rule.hit_1, rule.hit_3, rule.hit_5, rule.mrr) == pytest.approx((0.405, 0.579, 0.633, 0.507), abs=0.001)
     assert unanswered.rank_rule.never_touched.count / rule.count == pytest.approx(0.26, abs=0.005)
     assert unanswered.rank_rule.never_touched.recall == 0
+
+
+def test_other_rules_on_real_customers(unanswered: Evaluation) -> None:
+    """Within 24 h 8.8 % of pairs come true; what most customers touched is among ten for a tenth of the new wants."""
+    soon, rule = unanswered.soon_rule, unanswered.next_rule
+    assert (soon.pairs, unanswered.soon_open_pairs, rule.count) == (205_302, 41_402, 1_232)
+    assert [soon.base_rate, soon.auc, soon.average_precision] == pytest.approx([0.0876, 0.701, 0.171], abs=0.001)
+    assert [rule.hit_10, rule.hit_30, rule.mrr] == pytest.approx([0.102, 0.206, 0.042], abs=0.001)
 
 
 def test_the_rule_detects_real_customers_as_is_known(real: list[Occurrence], unanswered: Evaluation) -> None:

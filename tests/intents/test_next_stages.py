@@ -11,7 +11,8 @@ from intents.occurrences import Occurrence, Questions
 def ranks(*steps: tuple[str, str, str]) -> list[int]:
     """Ranks by popularity of the outcomes of (customer, kind, subject) steps."""
     events = [Occurrence(who, kind, time, (what,), f"e{time}") for time, (who, kind, what) in enumerate(steps)]
-    return popular_ranks(Questions(events)).tolist()
+    found: list[int] = popular_ranks(Questions(events)).tolist()
+    return found
 
 
 def test_popular_is_what_most_customers_touched() -> None:

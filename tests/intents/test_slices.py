@@ -133,8 +133,10 @@ def test_soon_is_judged_by_day_where_the_file_has_it() -> None:
     """With `soon` each slice has the longer horizon's pairs, beside the rule's."""
     events = [Occurrence("c", "view", n * 12 * HOUR, ("tents",), f"e{n}") for n in range(6)]
     line = {"ask": "detect", "customer_id": "c", "time": 0, "event_id": "e0", "scores": [["tents", 0.1]]}
-    for more, counted in (({}, None), ({"soon": [["tents", 0.2]]}, [2, 2, 0])):
+    cases: list[tuple[dict[str, Any], list[int | None]]]
+    cases = [({}, [None, None, None]), ({"soon": [["tents", 0.2]]}, [2, 2, 0])]
+    for more, counted in cases:
         evidence = Evidence(encode([line | more]), Questions(events))
         found = by_day(evidence, evidence.part(evidence.sounding(0.5), whole=True))
-        assert [each.counts.get("soon_pairs") for each in found] == (counted or [None] * 3)
-        assert ("soon" in found[0].weighed, "soon_rule" in found[0].weighed) == (bool(counted), bool(counted))
+        assert [each.counts.get("soon_pairs") for each in found] == counted
+        assert ("soon" in found[0].weighed) == ("soon_rule" in found[0].weighed) == bool(more)

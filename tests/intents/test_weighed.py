@@ -1,5 +1,7 @@
 """Numbers under weights of customers are those of the same rows written down that many times."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ OWNER = st.integers(0, CUSTOMERS - 1)
 PAIRS = st.lists(st.tuples(OWNER, st.booleans(), st.integers(0, 8).map(lambda k: k / 8)), max_size=40)
 
 
-def column(values: list[int], kind: type = np.int64) -> np.ndarray:
+def column(values: Sequence[float], kind: type = np.int64) -> np.ndarray:
     """A column."""
     return np.array(values, kind)
 
@@ -73,7 +75,7 @@ def test_alarms_count_as_often_as_their_customer(
     emitted = Emitted(owners, wanted_by, Worth(right, caught, lead, warned), CUSTOMERS)
     found = emitted.under(np.array(weights, float)).tolist()
     times, wanted_times = column(weights)[owners], column(weights)[wanted_by]
-    repeated = Worth(*(each.repeat(times) for each in (right, caught, lead)), warned.repeat(wanted_times))
+    repeated = Worth(right.repeat(times), caught.repeat(times), lead.repeat(times), warned.repeat(wanted_times))
     told = emission_of(repeated)
     wanted = [told.precision, told.recall, told.f1, told.median_lead_s, told.f1_once]
     assert all(same(one, other) for one, other in zip(found, wanted, strict=True))
