@@ -45,7 +45,7 @@ def by_group(evidence: Evidence, part: Part) -> list[Measured]:
         "all": part,
         f"first {NEW_EVENTS} events": part.where(_on(new)),
         "later events": part.where(_on(~new)),
-        "after 24 h or more": part.where(_on(returning)),
+        "after more than 24 h": part.where(_on(returning)),
         f"big subjects ({big.sum():,})": part.where(lambda each: big[each.subjects]),
         f"small subjects ({(~big).sum():,})": part.where(lambda each: ~big[each.subjects]),
         "touched before": _touched(evidence, part, touched=True),

@@ -93,7 +93,7 @@ def test_groups_equal_the_slow_judge(case: Case) -> None:
         ("all", everything),
         ("first 10 events", new),
         ("later events", everything - new),
-        ("after 24 h or more", gap),
+        ("after more than 24 h", gap),
     ):
         check(found[name], evidence, case, rows, whole=False)
     assert found["touched before"].counts["pairs"] == found["all"].counts["pairs"]
@@ -101,6 +101,17 @@ def test_groups_equal_the_slow_judge(case: Case) -> None:
     for count in ("alarms", "wanted", "outcomes"):
         parts = found["touched before"].counts[count] + found["never touched"].counts[count]
         assert parts == found["all"].counts[count]
+
+
+def test_a_customer_is_new_for_ten_events_and_a_gap_is_longer_than_a_day() -> None:
+    """The eleventh event is a later one; exactly 24 h are no long gap, and nothing is before a first event."""
+    events = [Occurrence("c", "view", n, ("tents",), f"e{n}") for n in range(11)]
+    events += [Occurrence("c", "cart_add", 10 + n * (DAY_MS + (n > 1)), ("tents",), f"f{n}") for n in (1, 2)]
+    evidence = Evidence([], Questions(events))
+    part = evidence.part(evidence.sounding(0.5), whole=True)
+    found = {each.name: each.counts for each in by_group(evidence, part)}
+    assert (found["first 10 events"]["pairs"], found["later events"]["pairs"]) == (10, 1)
+    assert (found["later events"]["outcomes"], found["after more than 24 h"]["outcomes"]) == (2, 1)
 
 
 @pytest.mark.parametrize(("mugs", "big"), [(3, 1), (2, 2)])

@@ -52,6 +52,8 @@ def test_json_has_everything(folder: Path) -> None:
     assert plain["events"] == EVENTS and len(plain["days"]) == DAYS and len(plain["groups"]) == 8
     assert len(plain["thresholds"]) == 60 and set(plain["calibration"]) == {"now", "soon"}
     assert plain["soon"]["pairs"] + plain["soon_open_pairs"] == plain["detect"]["pairs"]
+    # Days begin with the first pair, also those that are not judged.
+    assert sum(day["pairs"] for day in plain["days"]) == pytest.approx(plain["detect"]["pairs"] / 0.8, abs=1)
     assert plain["alarms"][0]["emission"]["f1_once"] == plain["emission"]["f1_once"]
     full = judged(folder, "new", "--target", "f1", "--bootstrap", "9", "--against", folder / "bad.jsonl")
     assert {name: full[name] for name in ("rank", "detect", "soon", "emission")} == {
