@@ -125,7 +125,8 @@ def command(
 
     if plots is not None:
         _check_plots()
-    asked = Questions(occurrences(open_recording(recording), settings.load_catalogue(), limit))
+    with progress(f"reading {recording.name}", "events") as update:
+        asked = Questions(occurrences(open_recording(recording), settings.load_catalogue(), limit, update))
 
     wanted = {f"{table}s" for table in (_TABLES if as_json or plots else by)}
 
