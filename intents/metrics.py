@@ -1,7 +1,7 @@
 """The numbers that models are judged by, vectorised: ranking, discrimination, calibration, alarms. Knows no files."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,26 @@ def calibration_error(labels: Bools, scores: Floats, bins: int = CALIBRATION_BIN
     place = np.minimum((scores * bins).astype(np.int64), bins - 1)
     gaps = np.bincount(place, scores, bins) - np.bincount(place, labels, bins)
     return float(np.abs(gaps).sum() / len(labels))
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationBin:
+    """A bin of p: how many pairs it has, their mean p, and the share of positives among them."""
+
+    pairs: int
+    mean_p: float
+    rate: float
+
+
+def calibration_bins(labels: Bools, scores: Floats, bins: int = CALIBRATION_BINS) -> list[CalibrationBin]:
+    """The bins that calibration_error is taken over, empty ones left out."""
+    place = np.minimum((scores * bins).astype(np.int64), bins - 1)
+    counts = np.bincount(place, minlength=bins)
+    sums, positives = np.bincount(place, scores, bins), np.bincount(place, labels, bins)
+    return [
+        CalibrationBin(int(counts[k]), float(sums[k] / counts[k]), float(positives[k] / counts[k]))
+        for k in np.flatnonzero(counts).tolist()
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +142,8 @@ class Emission:
     """What alarms are worth; NaN where nothing can be said.
 
     `precision`: share of alarms with an outcome of their customer and subject in (t, t + horizon]; `recall`: share of
-    outcomes with such an alarm before them; `median_lead_s`: from a right alarm to the first outcome after it.
+    outcomes with such an alarm before them; `f1` of the two; `median_lead_s`: from a right alarm to the first outcome
+    after it. In `f1_once` an alarm counts once, for that first outcome: 2 x caught / (alarms + outcomes).
     """
 
     alarms: int
@@ -131,21 +152,50 @@ class Emission:
     recall: float
     f1: float
     median_lead_s: float
+    f1_once: float
+
+
+class Worth(NamedTuple):
+    """By alarm: was it `right`, the outcome that it `caught` alone (of two for the same one, the first), its lead.
+
+    By outcome: whether an alarm `warned` of it. Leads are ms to the first outcome, meaningless where not right.
+    """
+
+    right: Bools
+    caught: Bools
+    lead_ms: Ints
+    warned: Bools
+
+
+def worth(keys: Ints, times_ms: Ints, outcome_keys: Ints, outcomes_ms: Ints, horizon_ms: int) -> Worth:
+    """Judge alarms one by one, and outcomes by them."""
+    first = next_time(keys, times_ms, outcome_keys, outcomes_ms)
+    right = within(first, times_ms, horizon_ms)
+    # An alarm in [o - horizon, o) before an outcome at o: the same question with the direction of time turned.
+    warned = within(next_time(outcome_keys, -outcomes_ms, keys, -times_ms), -outcomes_ms, horizon_ms)
+    caught = np.zeros(len(keys), bool)
+    hits = np.flatnonzero(right)
+    _, earliest = np.unique(np.stack([keys[hits], first[hits]], axis=1), axis=0, return_index=True)
+    caught[hits[earliest]] = True
+    return Worth(right, caught, first - times_ms, warned)
 
 
 def emission(
     keys: Ints, times_ms: Ints, outcome_keys: Ints, outcomes_ms: Ints, scored_outcomes: Bools, horizon_ms: int
 ) -> Emission:
     """Judge alarms against all outcomes; recall is taken over the outcomes that `scored_outcomes` marks."""
-    first = next_time(keys, times_ms, outcome_keys, outcomes_ms)
-    right = within(first, times_ms, horizon_ms)
-    # An alarm in [o - horizon, o) before an outcome at o: the same question with the direction of time turned.
-    warned = within(next_time(outcome_keys, -outcomes_ms, keys, -times_ms), -outcomes_ms, horizon_ms)
-    precision = _share(right)
-    recall = _share(warned[scored_outcomes])
+    judged = worth(keys, times_ms, outcome_keys, outcomes_ms, horizon_ms)
+    return emission_of(judged._replace(warned=judged.warned[scored_outcomes]))
+
+
+def emission_of(judged: Worth) -> Emission:
+    """Sum up alarms and outcomes."""
+    alarms, outcomes = len(judged.right), len(judged.warned)
+    precision, recall = _share(judged.right), _share(judged.warned)
     f1 = 2 * precision * recall / (precision + recall) if precision + recall > 0 else float("nan")
-    lead = float(np.median(first[right] - times_ms[right])) / 1000 if right.any() else float("nan")
-    return Emission(len(keys), int(scored_outcomes.sum()), precision, recall, f1, lead)
+    lead = float(np.median(judged.lead_ms[judged.right])) / 1000 if judged.right.any() else float("nan")
+    once = 2 * int(judged.caught.sum()) / (alarms + outcomes) if alarms + outcomes else float("nan")
+    return Emission(alarms, outcomes, precision, recall, f1, lead, once)
 
 
 def _share(marks: Bools) -> float:

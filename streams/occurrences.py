@@ -1,6 +1,6 @@
 """Recordings as evaluation sees them: what each event was about, by the catalogue, read apart from the engine."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import msgspec
@@ -28,19 +28,25 @@ _event_decoder: Final = msgspec.json.Decoder(_Event)
 
 
 def occurrences(
-    recording: Recording, catalogue: Catalogue | None = None, limit: int | None = None
+    recording: Recording,
+    catalogue: Catalogue | None = None,
+    limit: int | None = None,
+    told: Callable[[float, int], None] = lambda share, count: None,
 ) -> Iterator[Occurrence]:
     """What evaluation needs of the first `limit` events, subjects by the catalogue; unreadable ones are left out.
 
     Lines of a basket (`items`) follow one another as events of their own, `event_id#i`; a line without a category has
-    the basket's.
+    the basket's. `told` hears how far the file has been read: its share, and how many records.
     """
     mapped = catalogue or Catalogue()
 
     def subjects(category: str | None, query: str | None) -> tuple[str, ...]:
         return tuple(mapped.names[subject] for subject in mapped.subjects(category, query))
 
+    read = 0
     for batch in recording.batches(limit=limit):
+        read += len(batch.values)
+        told(min(1.0, max(batch.read_bytes / max(1, recording.size_bytes), read / limit if limit else 0.0)), read)
         for value, time_ms in zip(batch.values, batch.times_ms.tolist(), strict=True):
             event = _told(value)
             if event is None or time_ms == NO_TIME:

@@ -77,10 +77,11 @@ def test_files_that_are_not_python_are_shipped() -> None:
 def test_dependencies_are_the_imports() -> None:
     """What the packages import is declared, and what is declared is imported (hiredis is loaded by redis-py)."""
     declared = {_distribution(requirement) for requirement in PROJECT["project"]["dependencies"]}
-    demo = {_distribution(requirement) for requirement in PROJECT["project"]["optional-dependencies"]["demo"]}
+    extras = PROJECT["project"]["optional-dependencies"]
+    optional = {_distribution(requirement) for requirement in [*extras["demo"], *extras["plots"]]}
     through_faust = {"mode-streaming"}
     imported = set(_imported())
-    assert imported - declared - demo - through_faust == set()
+    assert imported - declared - optional - through_faust == set()
     assert declared - imported == {"hiredis"}
 
 

@@ -1,7 +1,6 @@
 """`micro-intents evaluate`: what a scores file is worth, beside a simple rule."""
 
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,43 +10,155 @@ import click
 from streams.commands.options import RECORDING, Failure, with_settings
 
 if TYPE_CHECKING:
-    from intents.evaluation import Evaluation
+    from rich.table import Table
+    from rich.text import Text
+
+    from intents.assessment import Assessment, Certainty
+    from intents.evidence import Evidence, Fold
+    from intents.occurrences import Questions
+    from intents.thresholds import Target
     from streams.commands.console import Update
     from streams.settings import Settings
+
+_RESAMPLES = 200
+_TABLES = ("day", "group", "threshold")
+
+
+class TargetType(click.ParamType):
+    """What alarms shall be: precision=0.25, alarms=2 or f1."""
+
+    name = "target"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> "Target":
+        """The target, its value in a range where it says something."""
+        from intents.thresholds import Target
+
+        kind, _, said = str(value).partition("=")
+        try:
+            wanted = float(said)
+        except ValueError:
+            wanted = 0.0
+        if not (value == "f1" or (kind == "precision" and 0 < wanted < 1) or (kind == "alarms" and 0 < wanted < 1e9)):
+            known = "precision=0.25 (a share), alarms=2 (per active customer and day), f1"
+            self.fail(f"{value!r} is none of {known}", param, ctx)
+        if value == "f1":
+            return Target("f1")
+        return Target("precision" if kind == "precision" else "alarms", wanted)
+
+
+class FoldType(click.ParamType):
+    """A fold of the customers: 1/4 to 4/4."""
+
+    name = "fold"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> "Fold":
+        """Number and count of the folds."""
+        from intents.evidence import Fold
+
+        number, _, parts = str(value).partition("/")
+        if not (number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
+            self.fail(f"{value!r} is no fold: 1/4 is the first of four, 4/4 the last", param, ctx)
+        return Fold(int(number), int(parts))
 
 
 @click.command("evaluate", short_help="Judge what a model said, beside a simple rule.")
 @click.argument("scores", type=RECORDING)
 @click.argument("recording", type=RECORDING)
 @click.option("--limit", type=click.IntRange(min=1), help="Judge by the first N events of the recording only.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+@click.option("--by", type=click.Choice(_TABLES), multiple=True, help="Also a table by UTC day, group or threshold.")
+@click.option(
+    "--target",
+    "targets",
+    type=TargetType(),
+    multiple=True,
+    help="Also the threshold that meets precision=P, alarms=N (per active customer and day) or is best by f1, "
+    "chosen each day by the days before.",
+)
+@click.option("--bootstrap", type=click.IntRange(min=2), metavar="N", help="Intervals, by N resamples of customers.")
+@click.option(
+    "--against",
+    type=RECORDING,
+    help=f"Another scores file: differences, and whether they exclude 0 ({_RESAMPLES} resamples).",
+)
+@click.option(
+    "--customers-fold", "fold", type=FoldType(), metavar="K/N", help="Judge the K-th of N folds of customers."
+)
+@click.option("--seed", type=click.IntRange(min=0), help="Other resamples than usual.")
+@click.option("--plots", type=click.Path(file_okay=False, path_type=Path), help="Write SVG plots into this directory.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, with everything, instead of tables.")
 @with_settings("catalogue")
-def command(scores: Path, recording: Path, limit: int | None, as_json: bool, settings: "Settings") -> None:
+def command(
+    scores: Path,
+    recording: Path,
+    limit: int | None,
+    by: tuple[str, ...],
+    targets: "tuple[Target, ...]",
+    bootstrap: int | None,
+    against: Path | None,
+    fold: "Fold | None",
+    seed: int | None,
+    plots: Path | None,
+    as_json: bool,
+    settings: "Settings",
+) -> None:
     """Judge the SCORES that a replay of RECORDING wrote, beside the rule "most recently touched first".
 
     \b
     micro-intents replay FILE --in-process --learn --scores scores.jsonl
     micro-intents evaluate scores.jsonl FILE
+    micro-intents evaluate scores.jsonl FILE --by day --by group --bootstrap 200
+    micro-intents evaluate scores.jsonl FILE --by threshold --target precision=0.25 --target alarms=2
+    micro-intents evaluate new.jsonl FILE --against old.jsonl --customers-fold 1/2
+    micro-intents evaluate scores.jsonl FILE --plots plots
 
-    rank: where the subject stood that a customer then carted or bought. detect: after each view, whether a subject is
-    carted or bought within the horizon. emission: what intents at the threshold would have been worth.
+    rank: where the subject stood that a customer then carted or bought. next: the same among subjects that the customer
+    had never touched (the rule: what most customers touched). detect: after each view, whether a subject is carted or
+    bought within the horizon; soon: within 24 hours. emission: what intents at the threshold would have been worth; in
+    "f1 once" one intent stands for one cart or purchase.
     """
-    from intents.evaluation import BadScores, evaluate
+    from intents.assessment import ascertain, assess
+    from intents.bootstrap import SEED
+    from intents.occurrences import Questions
     from streams.commands.console import progress
     from streams.occurrences import occurrences
     from streams.recordings import open_recording
 
-    events = occurrences(open_recording(recording), settings.load_catalogue(), limit)
-    try:
-        with progress(f"judging {scores.name}", "lines") as update:
-            lines = _lines(scores, update)
-            found = evaluate(lines, events, horizon_ms=settings.horizon_s * 1000, threshold=settings.threshold)
-    except BadScores as error:
-        raise Failure(f"{scores}: {error}. Is it the scores file of {recording}?") from error
+    if plots is not None:
+        _check_plots()
+    with progress(f"reading {recording.name}", "events") as update:
+        asked = Questions(occurrences(open_recording(recording), settings.load_catalogue(), limit, update))
+
+    wanted = {f"{table}s" for table in (_TABLES if as_json or plots else by)}
+
+    def assessed(path: Path) -> "Assessment":
+        evidence = _evidence(path, recording, asked, fold, settings)
+        with progress(f"trying thresholds on {path.name}", "thresholds") as update:
+            return assess(evidence, settings.threshold, targets, wanted, update)
+
+    found = assessed(scores)
+    other = assessed(against) if against else None
+    sure = None
+    if bootstrap or against:
+        with progress("resampling customers", "resamples") as update:
+            sure = ascertain(found, bootstrap or _RESAMPLES, SEED if seed is None else seed, other, update)
     if as_json:
-        click.echo(json.dumps(found.to_dict(), indent=2))
+        click.echo(json.dumps(found.to_dict(sure), indent=2))
     else:
-        _print(found, limit)
+        _print(found, sure, by, limit)
+    if plots is not None:
+        _plot(found, plots)
+
+
+def _evidence(path: Path, recording: Path, asked: "Questions", fold: "Fold | None", settings: "Settings") -> "Evidence":
+    from intents.answers import BadScores
+    from intents.evidence import Evidence
+    from streams.commands.console import progress
+
+    try:
+        with progress(f"judging {path.name}", "lines") as update:
+            return Evidence(_lines(path, update), asked, horizon_ms=settings.horizon_s * 1000, fold=fold)
+    except BadScores as error:
+        raise Failure(f"{path}: {error}. Is it the scores file of {recording}?") from error
 
 
 def _lines(path: Path, update: "Update") -> Iterator[bytes]:
@@ -61,31 +172,37 @@ def _lines(path: Path, update: "Update") -> Iterator[bytes]:
             yield line
 
 
-def _print(found: "Evaluation", limit: int | None) -> None:
-    from streams.commands.console import cells, results, table
+def _print(found: "Assessment", sure: "Certainty | None", by: tuple[str, ...], limit: int | None) -> None:
+    from streams import evaluation_tables as tables
+    from streams.commands.console import results
 
-    shown = table("", "model", "rule: latest touched")
-    task = ""
-    for what, model, rule in found.rows():
-        if task and what.split(":")[0] != task:
-            shown.add_section()
-        task = what.split(":")[0]
-        shown.add_row(*cells(what.replace("_", " "), _number(model), _number(rule)))
     console = results()
-    console.print(f"{found.events:,} events{' (the first ones)' if limit else ''}", style="bold")
-    console.print(shown)
-    for count, said in (
-        (found.missing_rank_lines, "carts and purchases have no line in the scores (counted as misses)"),
-        (found.missing_detect_lines, "views have no line in the scores (counted as p = 0)"),
-        (found.unknown_lines, "lines of the scores are about events that are not there"),
-        (found.disordered_lines, "lines are not in descending order of p"),
-        (found.not_ready_lines, "lines were written before the model was ready"),
-    ):
-        if count:
-            console.print(f"{count:,} {said}")
+    told = found.evaluation
+    who = f", {told.customers:,} customers" + (f" of {len(found.evidence.judged):,}" if found.evidence.fold else "")
+    console.print(f"{told.events:,} events{' (the first ones)' if limit else ''}{who}", style="bold")
+    shown: list[Table | Text] = [tables.main(found, sure), *tables.notes(told)]
+    for name, made in (("day", tables.days), ("group", tables.groups), ("threshold", tables.thresholds)):
+        if name in by:
+            shown += made(found, sure)
+    if found.chosen:
+        shown += tables.targets(found, sure)
+    if sure and sure.differences:
+        shown += tables.against(found, sure)
+    for each in shown:
+        console.print(each, width=tables.WIDTH)
 
 
-def _number(value: float) -> str:
-    if math.isnan(value):
-        return "–"
-    return f"{value:,.0f}" if value == int(value) and abs(value) > 1 else f"{value:.4f}"
+def _check_plots() -> None:
+    """Refuse to begin what could not be drawn in the end."""
+    try:
+        import matplotlib  # noqa: F401  # whether it is there
+    except ImportError as error:
+        raise Failure("plots need matplotlib: pip install 'micro-intents[plots]'") from error
+
+
+def _plot(found: "Assessment", folder: Path) -> None:
+    from streams.plots import draw
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in draw(found, folder):
+        click.echo(f"wrote {path}", err=True)

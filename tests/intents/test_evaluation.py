@@ -17,7 +17,7 @@ from streams.occurrences import occurrences
 from streams.recordings import open_recording
 from tests.intents import naive_evaluation as naive
 
-HORIZON = 30
+HORIZON, SOON = 30, 120
 KINDS = ["view", "view", "view", "favorite", "search", "cart_add", "purchase", "cart_remove"]
 
 
@@ -41,6 +41,9 @@ def judged(draw: st.DrawFn) -> tuple[list[Occurrence], list[dict[str, Any]]]:
         base["scores"] = list(scores.items())
         if kind == "view" and draw(st.integers(0, 9)):
             lines.append({"ask": "detect", **base, "ready": draw(st.booleans()) or draw(st.booleans())})
+            if draw(st.integers(0, 4)):
+                p = st.integers(0, 8).map(lambda k: k / 8)
+                lines[-1]["soon"] = list(draw(st.dictionaries(st.sampled_from("abcdefghz"), p, max_size=6)).items())
         if kind in naive.OUTCOME and draw(st.integers(0, 9)):
             lines += [{"ask": "rank", **base, "intent": name} for name in subjects]
     return events, lines
@@ -50,7 +53,7 @@ def judged(draw: st.DrawFn) -> tuple[list[Occurrence], list[dict[str, Any]]]:
 def test_everything_equals_the_slow_judge(case: tuple[list[Occurrence], list[dict[str, Any]]]) -> None:
     """Ranks, discrimination, calibration and alarms equal their definitions on any recording and any scores."""
     events, lines = case
-    found = evaluate(encode(lines), events, horizon_ms=HORIZON, threshold=0.5)
+    found = evaluate(encode(lines), events, horizon_ms=HORIZON, soon_ms=SOON, threshold=0.5)
     said, rule = naive.ranks(events, lines)
     for task, ranks in ((found.rank, said), (found.rank_rule, rule)):
         for part, chosen in (
@@ -69,10 +72,34 @@ def test_everything_equals_the_slow_judge(case: tuple[list[Occurrence], list[dic
     assert naive.same(found.detect.auc, naive.auc(*scored))
     assert naive.same(found.detect.average_precision, naive.average_precision(*scored))
     assert naive.same(found.detect.calibration_error, naive.calibration_error(*scored, CALIBRATION_BINS))
+    labels, scores, rows = naive.pairs(events, lines, SOON, "soon")
+    end = max((event.time_ms for event in events), default=0)
+    closed = [n for n in range(start, len(rows)) if events[rows[n]].time_ms + SOON <= end]
+    assert found.soon_open_pairs == len(rows) - start - len(closed)
+    assert (found.soon is not None) == any("soon" in line for line in lines)
+    if found.soon is not None:
+        scored = [labels[n] for n in closed], [scores[n] for n in closed]
+        assert found.soon.pairs == len(closed)
+        assert naive.same(found.soon.auc, naive.auc(*scored))
+        assert naive.same(found.soon.average_precision, naive.average_precision(*scored))
+        assert naive.same(found.soon.calibration_error, naive.calibration_error(*scored, CALIBRATION_BINS))
     sounded = naive.alarms(events, lines, 0.5, HORIZON)
     wanted = naive.emission(events, sounded, rows[start] if rows else 0, HORIZON)
     for name, value in wanted.items():
         assert naive.same(getattr(found.emission, name), value), name
+
+
+@given(judged())
+def test_next_stages_equal_the_slow_judge(case: tuple[list[Occurrence], list[dict[str, Any]]]) -> None:
+    """Ranks among never-touched subjects, by the scores and by popularity, equal their definitions."""
+    events, lines = case
+    found = evaluate(encode(lines), events, horizon_ms=HORIZON, threshold=0.5)
+    for task, ranks in zip((found.next, found.next_rule), naive.next_ranks(events, lines), strict=True):
+        assert task.count == len(ranks)
+        if ranks:
+            assert task.mrr == pytest.approx(sum(1 / rank for rank in ranks if rank) / len(ranks))
+            assert task.hit_1 == pytest.approx(ranks.count(1) / len(ranks))
+            assert task.hit_5 == pytest.approx(sum(1 <= rank <= 5 for rank in ranks) / len(ranks))
 
 
 DAY = [
@@ -191,6 +218,36 @@ def test_an_evaluation_is_plain_json() -> None:
     assert math.isnan(rows["emission: precision"][1])
 
 
+def test_next_stages_by_hand() -> None:
+    """Bags are first among what was never touched, though mugs stand before them; nobody else had touched bags."""
+    found = evaluate(encode(SAID), DAY)
+    assert (found.next.count, found.next.hit_1, found.next.mrr) == (1, 1.0, 1.0)
+    assert (found.next_rule.count, found.next_rule.hit_30) == (1, 0.0)
+    others = [Occurrence("d", "view", -1, ("hats",), "d0"), Occurrence("d", "view", -1, ("bags",), "d1")]
+    assert evaluate(encode(SAID), others + DAY).next_rule.mrr == 0.5
+
+
+def test_an_alarm_counts_once() -> None:
+    """Two purchases after one alarm are both warned of; one of the two is all that the alarm is worth."""
+    again = [*DAY[:3], DAY[2]._replace(time_ms=61_000, event_id="e9")]
+    found = evaluate(encode(SAID[:2]), again).emission
+    assert (found.alarms, found.outcomes, found.precision, found.recall) == (1, 2, 1.0, 1.0)
+    assert found.f1_once == 2 / 3
+
+
+def test_soon_is_there_only_where_a_line_has_it() -> None:
+    """An old file has none, and no rows of it; a new one is judged where the day ends within the recording."""
+    old = evaluate(encode(SAID), DAY)
+    assert old.soon is None and not any(what.startswith("soon") for what, _, _ in old.rows())
+    later = [*DAY, Occurrence("d", "view", 24 * 3_600_000, ("hats",), "e4")]
+    found = evaluate(changed(0, soon=[["tents", 0.7]]), later)
+    assert found.soon is not None
+    # Of four pairs one begins a day before the end, or earlier.
+    assert (found.detect.pairs, found.soon.pairs, found.soon_open_pairs) == (4, 1, 3)
+    assert (found.missing_soon_lines, found.soon.base_rate) == (2, 1.0)
+    assert ("soon: pairs", 1.0, 1.0) in found.rows()
+
+
 @pytest.fixture(scope="module")
 def real(recordings: Path) -> list[Occurrence]:
     """Events of the Taobao recording."""
@@ -210,6 +267,14 @@ def test_the_rule_ranks_real_customers_as_is_known(unanswered: Evaluation) -> No
     assert (rule.hit_1, rule.hit_3, rule.hit_5, rule.mrr) == pytest.approx((0.405, 0.579, 0.633, 0.507), abs=0.001)
     assert unanswered.rank_rule.never_touched.count / rule.count == pytest.approx(0.26, abs=0.005)
     assert unanswered.rank_rule.never_touched.recall == 0
+
+
+def test_other_rules_on_real_customers(unanswered: Evaluation) -> None:
+    """Within 24 h 8.8 % of pairs come true; what most customers touched is among ten for a tenth of the new wants."""
+    soon, rule = unanswered.soon_rule, unanswered.next_rule
+    assert (soon.pairs, unanswered.soon_open_pairs, rule.count) == (205_302, 41_402, 1_232)
+    assert [soon.base_rate, soon.auc, soon.average_precision] == pytest.approx([0.0876, 0.701, 0.171], abs=0.001)
+    assert [rule.hit_10, rule.hit_30, rule.mrr] == pytest.approx([0.102, 0.206, 0.042], abs=0.001)
 
 
 def test_the_rule_detects_real_customers_as_is_known(real: list[Occurrence], unanswered: Evaluation) -> None:

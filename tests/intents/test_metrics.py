@@ -11,12 +11,15 @@ from intents.metrics import (
     NEVER,
     auc,
     average_precision,
+    calibration_bins,
     calibration_error,
     cooled_down,
     emission,
+    emission_of,
     next_time,
     ranking,
     within,
+    worth,
 )
 from tests.intents import naive_evaluation as naive
 
@@ -115,6 +118,25 @@ def test_emission_of_a_known_case() -> None:
     )
     assert (found.alarms, found.outcomes, found.precision, found.recall, found.f1) == (2, 2, 0.5, 0.5, 0.5)
     assert found.median_lead_s == 5.0
+
+
+def test_an_outcome_is_caught_once() -> None:
+    """Of two alarms before one outcome only the first caught it, though both are right; a wrong one caught nothing."""
+    found = worth(column([1, 1, 1]), column([0, 25, 31]), column([1, 1]), column([40, 50]), horizon_ms=20)
+    assert (found.right.tolist(), found.caught.tolist()) == ([False, True, True], [False, True, False])
+    assert (found.warned.tolist(), found.lead_ms.tolist()[1:]) == ([True, True], [15, 9])
+    assert emission_of(found).f1_once == 2 / 5
+
+
+@given(SCORED)
+def test_bins_are_those_of_the_calibration_error(rows: list[tuple[bool, float]]) -> None:
+    """Every pair is in a bin, and the error is what the bins say."""
+    labels, scores = split(rows)
+    bins = calibration_bins(labels, scores)
+    assert sum(each.pairs for each in bins) == len(rows) and all(each.pairs for each in bins)
+    if rows:
+        error = sum(each.pairs * abs(each.mean_p - each.rate) for each in bins) / len(rows)
+        assert naive.same(error, calibration_error(labels, scores))
 
 
 def test_emission_without_alarms_or_outcomes() -> None:

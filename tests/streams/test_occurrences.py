@@ -76,6 +76,16 @@ def test_unreadable_events_are_left_out(tmp_path: Path) -> None:
     assert [event.event_id for event in told(tmp_path, [line(1), *bad, line(9)])] == ["e1", "e9"]
 
 
+def test_how_far_it_has_read_is_told(tmp_path: Path) -> None:
+    """The share of the file, or of the limit where that is nearer, and the records read; it ends with 1."""
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(b"\n".join(line(n) for n in range(1, 5)) + b"\n")
+    for limit, wanted in ((None, (1.0, 4)), (2, (1.0, 2))):
+        heard: list[tuple[float, int]] = []
+        list(occurrences(open_recording(path), limit=limit, told=lambda share, count: heard.append((share, count))))  # noqa: B023  # heard at once
+        assert heard[-1] == wanted
+
+
 def test_limit_counts_events_of_the_recording(tmp_path: Path) -> None:
     """`limit` is the replay's: bad lines count too."""
     assert [event.event_id for event in told(tmp_path, [line(1), b"{", line(3), line(4)], limit=3)] == ["e1", "e3"]
