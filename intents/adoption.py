@@ -119,7 +119,8 @@ def _fill(states: States, row: int, slot: int, intent: Intent, rules: Rules) -> 
         dtype=SLOT,
     )
     if open_:
-        note = Note(intent.source.event_id, intent.model.version, intent.journey)
+        soon = None if intent.soon is None else round(intent.soon * STEP)
+        note = Note(intent.source.event_id, intent.model.version, intent.journey, soon)
         states.notes[row, slot] = msgspec.msgpack.encode(note)
 
 

@@ -17,7 +17,7 @@ from features.apply import STATE_MS, Wave, erase, waves
 from features.bundle import F32, Bundle
 from features.events import Batch
 from features.kinds import ASKED, CODE, OUTCOMES
-from features.log import I64, Bool
+from features.log import I64, U64, Bool
 from features.pairs import Pairs
 from features.state import SLOT, States
 from features.windows import Asks, View
@@ -28,7 +28,7 @@ from intents.intent import STEP
 from intents.journeys import Journeys
 from intents.life import Change, Life, Rules
 from intents.model import Model
-from intents.subjects import Names
+from intents.subjects import Names, customer_hashes
 
 RANKED: Final = 24
 RANKED_FORESEEN: Final = 8
@@ -42,7 +42,7 @@ _OUTCOME: Final = np.isin(np.arange(256), [CODE[kind] for kind in OUTCOMES])
 class Setup:
     """What stays the same from batch to batch.
 
-    `rank_outcomes` scores the moment before each outcome too, for a scores file.
+    `hash_key` hides customers in examples. `rank_outcomes` scores the moment before each outcome too, for a scores file.
     """
 
     bundle: Bundle
@@ -50,6 +50,7 @@ class Setup:
     names: Names
     rules: Rules = field(default_factory=Rules)
     namespace: str = "default"
+    hash_key: bytes = b"micro-intents"
     rank_outcomes: bool = False
     declared: Declared = field(init=False)
 
@@ -62,15 +63,16 @@ class Scored:
     """What one wave was asked and what the model said.
 
     `event` (a,) of each ask in order of arrival, `outcome` (a,) those asked before an outcome, their candidates, and
-    by candidate `vectors` (f, c), `columns` with the model's, and `p` (c,).
+    by candidate `vectors` (f, c), `columns` with the model's, `p` (c,), and `soon` (c,), NaN until that head is ready.
     """
 
     event: I64
     outcome: Bool
     candidates: Candidates
     vectors: F32
-    columns: F64
+    columns: F32
     p: F64
+    soon: F64
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +80,14 @@ class Detected:
     """What a batch led to.
 
     `changes` are in order of publication, each with the wave that scored it; `deadlines` (n,) are the states' next
-    ones (-1: nothing is left of the customer).
+    ones (-1: nothing is left of the customer), `hashes` (n,) their customers'.
     """
 
     changes: list[tuple[Change, Scored | None]]
     scored: list[Scored]
     unverifiable: I64
     deadlines: I64
+    hashes: U64
     unslotted: int
 
 
@@ -138,19 +141,20 @@ def detect(
         life.expire(rows, batch.watermark[events], batch.part[events])
         life.forget(rows[forgotten], events[forgotten])
 
+    hashes = customer_hashes(states.customers, setup.hash_key)
     scored: list[Scored] = []
     causes: list[Scored | None] = []
     unverifiable = [np.empty(0, dtype=np.int64)]
     for wave in waves(states, batch, clear):
         unverifiable.append(wave.events[wave.unverifiable])
         causes += [None] * (len(life.changes) - len(causes))
-        asked = None if past.unasked else _score(batch, states, wave, model, setup)
+        asked = None if past.unasked else _score(batch, states, hashes, wave, model, setup)
         if asked is not None:
             scored.append(asked)
         if asked is not None and not past.only_logs:
             confidence = _confidence(batch, asked, model, past)
             ask = np.where(asked.outcome, -1, np.arange(len(asked.event)))
-            life.act(asked.event, ask, asked.candidates, confidence)
+            life.act(asked.event, ask, asked.candidates, confidence, _in_steps(asked.soon))
             causes += [asked] * (len(life.changes) - len(causes))
     everyone = np.arange(len(states.customers))
     ending = batch.last_watermark[parts]
@@ -167,6 +171,7 @@ def detect(
         scored=scored,
         unverifiable=np.sort(np.concatenate(unverifiable)),
         deadlines=next_deadlines(states),
+        hashes=hashes,
         unslotted=life.unslotted,
     )
 
@@ -191,7 +196,7 @@ def _place(change: Change, customers: Sequence[str]) -> tuple[int, int, int, int
     return (change.part, change.event, 1, 0, b"", change.order)
 
 
-def _score(batch: Batch, states: States, wave: Wave, model: Model, setup: Setup) -> Scored | None:
+def _score(batch: Batch, states: States, hashes: U64, wave: Wave, model: Model, setup: Setup) -> Scored | None:
     """Ask about the events of a wave that are asked, and about the moment before its outcomes."""
     events = wave.events
     kind = batch.kind[events]
@@ -218,18 +223,26 @@ def _score(batch: Batch, states: States, wave: Wave, model: Model, setup: Setup)
     )
     vectors = setup.bundle.vectors(aggregates, candidates.pair, candidates.ask)
     columns = model.columns(vectors, candidates.subject, candidates.before())
-    p = model.probability(columns) if model.ready else model.fallback(candidates.rank)
-    return Scored(events, outcome, candidates, vectors, columns, p)
+    customers = hashes[asks.customer[candidates.ask]]
+    p = model.now.probability(columns, customers) if model.ready else model.fallback(candidates.rank)
+    ready = model.ready and model.soon.ready
+    soon = model.soon.probability(columns, customers) if ready else np.full(len(p), np.nan)
+    return Scored(events, outcome, candidates, vectors, columns, p, soon)
 
 
 def _confidence(batch: Batch, asked: Scored, model: Model, past: Past) -> I64:
     """Probabilities of the candidates in 1e-4 (c,), -1 where the model is not ready or an answer was published."""
     if not model.ready:
         return np.full(len(asked.p), -1)
-    confidence = np.rint(asked.p * STEP).astype(np.int64)
+    confidence = _in_steps(asked.p)
     if past.answered:
         confidence[past.stands(batch, asked)] = -1
     return confidence
+
+
+def _in_steps(p: F64) -> I64:
+    """Probabilities in 1e-4, -1 where there is none."""
+    return np.where(np.isnan(p), -1, np.rint(np.nan_to_num(p) * STEP)).astype(np.int64)
 
 
 def next_deadlines(states: States) -> I64:

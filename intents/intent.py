@@ -55,7 +55,8 @@ class Source(msgspec.Struct, frozen=True):
 class Intent(msgspec.Struct, frozen=True):
     """One change of one intent; times are UTC milliseconds.
 
-    Keep the highest `sequence` of each `intent_id`, drop the rest.
+    `confidence` is the probability of an outcome before `expires_at`, as of the last change by a question; `soon` that
+    within a day, null until the model knows. Keep the highest `sequence` of each `intent_id`, drop the rest.
     """
 
     intent_id: str
@@ -72,6 +73,7 @@ class Intent(msgspec.Struct, frozen=True):
     expires_at: int
     model: ModelName
     source: Source
+    soon: float | None = None
 
 
 def intent_uuid(namespace: str, variant: str, customer_id: str, subject: str, detected_at: int, event_id: str) -> UUID:

@@ -35,6 +35,7 @@ class Note(msgspec.Struct, frozen=True, array_like=True):
     event_id: str
     version: str
     journey: JourneyStep
+    soon: int | None = None  # the probability within a day when it was last asked, in 1e-4
 
 
 @dataclass(slots=True)
@@ -98,10 +99,11 @@ class Life:
     def __post_init__(self) -> None:
         self._opened = np.full(self.states.slots.shape, -1, dtype=np.int64)
 
-    def act(self, events: I64, ask: I64, candidates: Candidates, confidence: I64) -> None:
+    def act(self, events: I64, ask: I64, candidates: Candidates, confidence: I64, soon: I64) -> None:
         """Live through `events` (n,) in order of arrival: ask[i] is the ask of event i, -1 if it is an outcome.
 
-        `confidence` (c,) are the candidates' probabilities in 1e-4, or -1 where the model is not ready to speak.
+        `confidence` (c,) are the candidates' probabilities in 1e-4, or -1 where the model is not ready to speak; `soon`
+        those within a day.
         """
         rows = self.batch.customer[events]
         active = np.zeros(len(self.parts), dtype=bool)
@@ -123,7 +125,7 @@ class Life:
                 self._outcomes(rows[ends], events[ends])
             asks = now[ask[now] >= 0]
             if len(asks):
-                self._asks(rows[asks], events[asks], ask[asks], candidates, confidence)
+                self._asks(rows[asks], events[asks], ask[asks], candidates, confidence, soon)
 
     def expire(self, rows: I64, watermark: I64, part: I64) -> None:
         """Fire the deadlines of state `rows` (m,) that are before `watermark` (m,): open intents expire.
@@ -181,7 +183,7 @@ class Life:
             i, s = np.nonzero(fulfilled | (after & ~is_open))
             self._free(rows[i], s)
 
-    def _asks(self, rows: I64, events: I64, ask: I64, candidates: Candidates, confidence: I64) -> None:
+    def _asks(self, rows: I64, events: I64, ask: I64, candidates: Candidates, confidence: I64, soon: I64) -> None:
         """Detect, strengthen and weaken by the candidates of these asks, one ask a customer."""
         slots, time = self.states.slots, self.batch.time[events]
         over = (slots["subject"][rows] != 0) & (slots["open"][rows] == 0) & (slots["cool_until"][rows] <= time[:, None])
@@ -215,7 +217,9 @@ class Life:
             slots["confidence"][row, at] = confidence[pair]
             change = self._change(row, at, status, int(self.parts[row]), event, int(time[i]), new=bool(new[i, k]))
             change.candidate, change.order = pair, int(k)
-            change.note = Note(self.batch.event_ids[event], self.journeys.version, self.journeys.step(change.subject))
+            within_a_day = int(soon[pair]) if soon[pair] >= 0 else None
+            step = self.journeys.step(change.subject)
+            change.note = Note(self.batch.event_ids[event], self.journeys.version, step, within_a_day)
             self._source(change, event)
             slots["offset"][row, at] = change.offset
             self.states.notes[row, at] = msgspec.msgpack.encode(change.note)

@@ -18,7 +18,6 @@ from intents.intent import STEP, Evidence, Intent, ModelName, Source
 from intents.journeys import Journeys
 from intents.life import Change
 from intents.model import Model
-from intents.subjects import customer_hash
 
 MAX_EVIDENCE: Final = 3
 ASKS_PER_RECORD: Final = 300
@@ -54,6 +53,7 @@ class Reporter:
             expires_at=change.expires_at,
             model=ModelName(self.model.name, change.note.version, self.model.variant),
             source=Source(chunk.topic, chunk.partition, change.offset, change.note.event_id),
+            soon=None if change.note.soon is None else change.note.soon / STEP,
         )
 
     def _evidence(self, change: Change, scored: Scored | None) -> list[Evidence]:
@@ -64,7 +64,7 @@ class Reporter:
             return []
         place = slice(change.candidate, change.candidate + 1)
         features = self.setup.bundle.features
-        spoke = self.model.contributions(scored.columns[:, place])[: len(features), 0]
+        spoke = self.model.now.contributions(scored.columns[:, place])[: len(features), 0]
         said: dict[tuple[str, ...], Evidence] = {}
         for column in np.argsort(-spoke, kind="stable").tolist():
             feature = features[column]
@@ -122,13 +122,12 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Packer:
-    """Packs what a batch was asked, and its outcomes, for the trainer."""
+    """Packs what a batch was asked, and its outcomes, for the trainer; `hashes` (n,) are the state rows' customers'."""
 
     batch: Batch
-    customers: Sequence[str]
+    hashes: U64
     asked: Asked
     bundle: str
-    key: bytes
 
     def records(self, part: int, before_ms: int, names: dict[bytes, str]) -> Iterator[Examples]:
         """Examples of one part, in records of at most ASKS_PER_RECORD asks; at least one, for the watermark.
@@ -177,9 +176,6 @@ class Packer:
 
     def _fill(self, entries: Entries, asks: I64) -> None:
         events = self.asked.event[asks]
-        rows = self.batch.customer[events]
-        unique, inverse = np.unique(rows, return_inverse=True)
-        hashes = [customer_hash(self.customers[row], self.key) for row in unique.tolist()]
-        entries["customer"] = np.array(hashes, dtype=np.uint64)[inverse] if len(rows) else 0
+        entries["customer"] = self.hashes[self.batch.customer[events]]
         entries["time"], entries["offset"] = self.batch.time[events], self.batch.offset[events]
         entries["index"], entries["product"] = self.batch.index[events], self.batch.product[events]

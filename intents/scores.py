@@ -40,6 +40,10 @@ def score_lines(
             if wave.outcome[n]:
                 line["intent"] = journeys.name(int(batch.subjects[batch.subject_offsets[event]]))
             line["scores"] = [[journeys.name(int(subjects[i])), float(said[i])] for i in best]
+            soon = np.round(wave.soon[offsets[n] : offsets[n + 1]], DIGITS)
+            if not wave.outcome[n] and not np.isnan(soon).any():
+                later = np.argsort(-soon, kind="stable")
+                line["soon"] = [[journeys.name(int(subjects[i])), float(soon[i])] for i in later]
             if not ready:
                 line["ready"] = False
             yield event, orjson.dumps(line) + b"\n"

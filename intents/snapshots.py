@@ -15,15 +15,34 @@ import numpy as np
 from features.bundle import Bundle
 from intents.counts import KeyedRows
 from intents.examples import LARGEST
-from intents.model import Model, Weights
+from intents.head import ARRAYS, BIAS_PRIOR, BUCKETS, PRIOR, Head
+from intents.model import Model
+from intents.questions import MOST_SOON, Question
 from intents.tables import MODEL_FEATURES, RANKS, SUCCESSORS, Tables
 from intents.training import Checkpoint, Reading
 
-MAGIC: Final = b"MISNAP01"
-_DTYPES: Final = {"<f8": np.dtype("<f8"), "<u8": np.dtype("<u8")}
-_WEIGHTS: Final = ("counts", "means", "variances", "weights", "squares")
-_SQUARES: Final = ("variances", "squares")
-_SIGNED: Final = ("intercept", "means", "weights", "now.successors", "base.successors")
+MAGIC: Final = b"MISNAP02"
+_EARLIER: Final = b"MISNAP01"
+_DTYPES: Final = {"<f8": np.dtype("<f8"), "<u8": np.dtype("<u8"), "<f4": np.dtype("<f4")}
+_HEADS: Final = ("head.now.", "head.soon.")
+_SQUARES: Final = tuple(
+    head + name for head in _HEADS for name in ("variances", "precision", "bias_precision", "calibration_precision")
+)
+_SIGNED: Final = (
+    *(head + name for head in _HEADS for name in ARRAYS if name not in ("variances", "bias_precision")),
+    "now.successors",
+    "base.successors",
+    "later.columns",
+)
+_ASKED: Final = ("time", "offset", "place", "source", "weight", "count")
+_WORDS: Final = (
+    "now.subjects",
+    "now.transitions",
+    "base.subjects",
+    "base.transitions",
+    "later.customers",
+    "later.subjects",
+)
 _TABLES: Final = ("totals", "moves", "successors", "successor_counts", "ranks")
 
 
@@ -43,10 +62,9 @@ class _Header(msgspec.Struct, frozen=True):
     features: list[str]
     river: str
     variant: str
-    intercept: float
-    steps: int
-    positives: int
-    negatives: int
+    labels: list[int]  # positive and negative ones of now, and of soon
+    soon_share: float
+    sources: list[tuple[str, int]]
     sums: list[float]
     names: dict[bytes, str]
     reading: _Reading
@@ -61,7 +79,12 @@ RIVER: Final = "0.26.1"
 def encode(checkpoint: Checkpoint) -> bytes:
     """Bytes of a checkpoint; the same checkpoint gives the same bytes."""
     model = checkpoint.model
-    arrays: list[tuple[str, Any]] = [(name, getattr(model.weights, name)) for name in _WEIGHTS]
+    heads = (model.now, model.soon)
+    arrays: list[tuple[str, Any]] = [
+        (prefix + name, getattr(head, name)) for prefix, head in zip(_HEADS, heads, strict=True) for name in ARRAYS
+    ]
+    sources = sorted({question.source for question in checkpoint.later})
+    arrays += _question_arrays(checkpoint.later, sources, len(model.feature_names))
     for prefix, tables in (("now.", model.tables), ("base.", checkpoint.base)):
         arrays += [(prefix + name, array) for name, array in _table_arrays(tables)]
     header = _Header(
@@ -70,10 +93,9 @@ def encode(checkpoint: Checkpoint) -> bytes:
         features=list(model.feature_names),
         river=RIVER,
         variant=model.variant,
-        intercept=model.weights.intercept,
-        steps=model.weights.steps,
-        positives=model.positives,
-        negatives=model.negatives,
+        labels=[count for head in heads for count in (head.positives, head.negatives)],
+        soon_share=checkpoint.soon_share,
+        sources=sources,
         sums=[model.tables.views, model.tables.outcomes, checkpoint.base.views, checkpoint.base.outcomes],
         names={key.to_bytes(8, "little"): name for key, name in model.names.items()},
         reading=_pack_reading(checkpoint.reading),
@@ -93,6 +115,8 @@ def decode(content: bytes, bundle: Bundle) -> Checkpoint:
     try:
         if content[:8] != MAGIC:
             what = "a snapshot of another format" if content[:6] == MAGIC[:6] else "not a snapshot"
+            if content[:8] == _EARLIER:
+                raise UnusableSnapshot("a snapshot of an earlier release, whose features are others: train anew")
             raise UnusableSnapshot(f"{what}, this release reads {MAGIC.decode()}: use the release that wrote it")
         size = int.from_bytes(content[8:16], "little")
         header = _header.decode(content[16 : 16 + size])
@@ -109,8 +133,8 @@ def _check_numbers(arrays: dict[str, Any], header: _Header) -> None:
 
     Below zero only some can be, and from one too large counting and learning would end in what is not finite.
     """
-    counted = (*header.sums, header.steps, header.positives, header.negatives)
-    numbers = {"intercept": np.array(header.intercept), "counted": np.array(counted, dtype=np.float64), **arrays}
+    counted = (*header.sums, *header.labels, header.soon_share)
+    numbers = {"counted": np.array(counted, dtype=np.float64), **arrays}
     if not all(np.isfinite(array).all() for array in numbers.values()):
         raise UnusableSnapshot("a snapshot has a number that is not finite")
     for name, array in numbers.items():
@@ -124,8 +148,9 @@ def _check_tables(arrays: dict[str, Any], header: _Header) -> None:
     """Raise UnusableSnapshot for tables whose shapes or rows do not belong together."""
     if any(len(subject) != 8 for subject in header.names):
         raise UnusableSnapshot("a damaged snapshot: a subject is not 8 bytes")
-    features, whole = len(header.features), len(header.sums) == 4
-    whole &= all(arrays[name].shape == (features,) for name in _WEIGHTS)
+    whole = len(header.sums) == len(header.labels) == 4
+    whole &= all(_sound_head(prefix, arrays, len(header.features)) for prefix in _HEADS)
+    whole &= _sound_questions(arrays, header)
     whole &= 0 <= header.base_reading.next <= header.reading.next <= LARGEST
     for prefix in ("now.", "base."):
         keys = [arrays[prefix + name] for name in ("subjects", "transitions")]
@@ -144,32 +169,104 @@ def _checkpoint(header: _Header, arrays: dict[str, Any], bundle: Bundle, version
         raise UnusableSnapshot(f"a snapshot is of bundle {header.bundle} {header.bundle_hash}, not {bundle.hash}")
     if tuple(header.features) != bundle.names + MODEL_FEATURES:
         raise UnusableSnapshot("a snapshot has other features than its bundle")
-    columns = {name: arrays[name] for name in _WEIGHTS}
-    weights = Weights(**columns, intercept=header.intercept, steps=header.steps)
+    now, soon = (
+        Head(*(arrays[prefix + name].copy() for name in ARRAYS), *header.labels[2 * n : 2 * n + 2])
+        for n, prefix in enumerate(_HEADS)
+    )
     model = Model(
         bundle,
-        weights,
+        now,
+        soon,
         _tables("now.", arrays, header.sums[0], header.sums[1]),
         {int.from_bytes(key, "little"): name for key, name in header.names.items()},
-        header.positives,
-        header.negatives,
         version=version,
         variant=header.variant,
     )
     base = _tables("base.", arrays, header.sums[2], header.sums[3])
-    return Checkpoint(model, _unpack_reading(header.reading), base, _unpack_reading(header.base_reading))
+    readings = (_unpack_reading(header.reading), base, _unpack_reading(header.base_reading))
+    return Checkpoint(model, *readings, _questions(header, arrays), header.soon_share)
+
+
+def _sound_head(prefix: str, arrays: dict[str, Any], features: int) -> bool:
+    """Whether a head's arrays fit to each other, and its precisions are ones that it can go on learning with."""
+    wide, (means, variances, weights, precision, *rest) = features + 1, (arrays[prefix + name] for name in ARRAYS)
+    biases, bias_precision, calibration, calibration_precision = rest
+    shapes = means.shape == variances.shape == (features,) and weights.shape == (wide,)
+    shapes &= biases.shape == bias_precision.shape == (BUCKETS,) and calibration.shape == (2,)
+    if not (shapes and precision.shape == (wide, wide) and calibration_precision.shape == (2, 2)):
+        return False
+    least = min(float(np.linalg.eigvalsh(precision)[0]) / PRIOR, float(bias_precision.min()) / BIAS_PRIOR)
+    least = min(least, float(np.linalg.eigvalsh(calibration_precision)[0]))
+    symmetric = all(bool((matrix == matrix.T).all()) for matrix in (precision, calibration_precision))
+    return symmetric and least > 0.5
+
+
+def _question_arrays(later: list[Question], sources: list[tuple[str, int]], features: int) -> list[tuple[str, Any]]:
+    asked = [(q.time, q.offset, q.place, sources.index(q.source), q.weight, len(q.subjects)) for q in later]
+    none = np.zeros((features, 0), dtype=np.float32)
+
+    def joined(name: str, dtype: str) -> Any:
+        return np.concatenate([np.zeros(0), *(getattr(question, name) for question in later)]).astype(dtype)
+
+    return [
+        ("later.asked", np.array(asked, dtype="<f8").reshape(len(later), len(_ASKED))),
+        ("later.customers", np.array([question.customer for question in later], dtype="<u8")),
+        ("later.subjects", np.concatenate([np.zeros(0, dtype="<u8"), *(question.subjects for question in later)])),
+        ("later.ranks", joined("ranks", "<f8")),
+        ("later.soon", joined("soon", "<f8")),
+        ("later.columns", np.concatenate([none, *(question.columns for question in later)], axis=1)),
+    ]
+
+
+def _sound_questions(arrays: dict[str, Any], header: _Header) -> bool:
+    """Whether the waiting questions' arrays fit to each other."""
+    asked, columns = arrays["later.asked"], arrays["later.columns"]
+    if asked.ndim != 2 or asked.shape[1] != len(_ASKED) or len(asked) > MOST_SOON or columns.ndim != 2:
+        return False
+    pairs = columns.shape[1]
+    fits = all(arrays["later." + name].shape == (pairs,) for name in ("subjects", "ranks", "soon"))
+    fits &= arrays["later.customers"].shape == (len(asked),) and columns.shape[0] == len(header.features)
+    fits &= bool((asked == np.floor(asked))[:, [0, 1, 2, 3, 5]].all()) and 0 < header.soon_share <= 1
+    fits &= bool((asked[:, 3] < len(header.sources)).all()) and int(asked[:, 5].sum()) == pairs
+    return fits
+
+
+def _questions(header: _Header, arrays: dict[str, Any]) -> list[Question]:
+    found, ends = [], np.cumsum(arrays["later.asked"][:, 5]).astype(np.int64).tolist()
+    for (time, offset, place, source, weight, count), customer, end in zip(
+        arrays["later.asked"].tolist(), arrays["later.customers"].tolist(), ends, strict=True
+    ):
+        pairs = slice(end - int(count), end)
+        found.append(
+            Question(
+                int(time),
+                int(offset),
+                int(place),
+                header.sources[int(source)],
+                customer,
+                arrays["later.subjects"][pairs],
+                arrays["later.ranks"][pairs].astype(np.int64),
+                arrays["later.columns"][:, pairs],
+                weight,
+                now=np.zeros(int(count), dtype=bool),
+                soon=arrays["later.soon"][pairs] > 0,
+                now_open=False,
+            )
+        )
+    return found
 
 
 def _arrays(content: bytes, at: int, declared: Iterable[tuple[str, str, list[int]]]) -> dict[str, Any]:
     arrays = {}
     for name, dtype, shape in declared:
-        count = prod(shape)
-        if dtype != ("<u8" if name.endswith(("subjects", "transitions")) else "<f8"):
+        count, wanted = prod(shape), "<f4" if name == "later.columns" else "<u8" if name in _WORDS else "<f8"
+        if dtype != wanted:
             raise UnusableSnapshot(f"a damaged snapshot: {name} is of type {dtype}")
-        if min(shape, default=0) < 0 or at + 8 * count > len(content):
+        size = _DTYPES[dtype].itemsize * count
+        if min(shape, default=0) < 0 or at + size > len(content):
             raise UnusableSnapshot("a snapshot is cut short")
         arrays[name] = np.frombuffer(content, _DTYPES[dtype], count, at).reshape(shape)
-        at += 8 * count
+        at += size
     if at != len(content):
         raise UnusableSnapshot("a snapshot is longer than its header says")
     return arrays

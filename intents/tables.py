@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from features.bundle import F32
-from features.log import I64, U64
+from features.log import I64, U64, Bool
 from intents.counts import F64, KeyedRows, grown
 
 SUCCESSORS: Final = 8
@@ -80,11 +80,11 @@ class Tables:
         for before in [other for other in recent if other != subject][:3]:
             self._move(self._row(before), row, 1, 1.0)
 
-    def count_rank(self, rank: int, positive: bool, weight: float) -> None:
-        """Count a resolved question about the subject of recency rank `rank`."""
-        place = min(rank, RANKS - 1)
-        self.ranks[0, place] += weight
-        self.ranks[1, place] += weight * positive
+    def count_ranks(self, ranks: I64, positive: Bool, weights: F64) -> None:
+        """Count resolved questions about the subjects of recency ranks (n,)."""
+        place = np.minimum(ranks, RANKS - 1)
+        self.ranks[0] += np.bincount(place, weights, RANKS)
+        self.ranks[1] += np.bincount(place, weights * positive, RANKS)
 
     def _row(self, subject: int) -> int:
         known = self.subjects.size

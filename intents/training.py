@@ -2,36 +2,36 @@
 
 1. An entry at or below its source partition's mark was read before: dropped.
 2. An *asked* entry gets its model-side columns from the tables as they are, then its view is counted into them.
-3. An *outcome* entry is counted, and remembered for a horizon.
+3. An *outcome* entry is counted, and marks the open questions of its customer (`intents/questions.py`).
 4. When a source's watermark passes a question's time + horizon, the question is answered (was there an outcome of that
-   customer and subject in (t, t + horizon]?), scored, then learned, in order of time.
+   customer and subject in (t, t + horizon]?), scored, then learned, in order of time; for `soon` a day later.
 
-A snapshot holds `next`, the offset to read next, and what was read before `oldest`, the oldest offset with a question
-still open or an outcome still remembered: a restart reads [oldest, next) again to have those as they were, and learns
-from `next` on.
+A snapshot holds `next`, the offset to read next, what was read before `oldest`, the oldest offset with a question that
+waits for `now`, and the questions that wait for `soon` alone: a restart reads [oldest, next) again to have the others
+as they were, and learns from `next` on.
 """
 
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from heapq import heappop, heappush
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 
 from features.bundle import Bundle
 from features.log import U64
-from intents.counts import F64
 from intents.examples import Examples, UnreadableExamples, unpack
 from intents.model import Model, whole_vectors
-from intents.pipeline import Pipeline
 from intents.progress import Progress
+from intents.questions import Question, Questions, Source
 from intents.tables import Tables, previous_subject
 
 PATIENCE_MS: Final = 24 * 3_600_000
 """A source that is so far behind the newest is silent: its open questions are answered with what is known."""
 
-Source = tuple[str, int]
+TOGETHER: Final = 64
+"""Questions that are learned in one step."""
+
 Mark = tuple[int, int]
 _Update = Callable[[Tables], None]
 
@@ -56,34 +56,20 @@ class Reading:
         return Reading(self.next, dict(self.marks), dict(self.watermarks))
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Question:
-    """What was asked, waiting for its answer; sorts by (time, number).
-
-    `columns` (f, n) are the candidates' whole vectors.
-    """
-
-    time: int
-    number: int
-    offset: int = field(compare=False)
-    customer: int = field(compare=False)
-    subjects: U64 = field(compare=False)
-    ranks: list[int] = field(compare=False)
-    columns: F64 = field(compare=False)
-    weight: float = field(compare=False)
-
-
 @dataclass(slots=True)
 class Checkpoint:
     """All a trainer needs to go on.
 
-    The model, how far it has read, and tables and reading as they were before `oldest`.
+    The model, how far it has read, tables and reading as they were before `oldest`, and the questions that wait for
+    `soon` alone, of a sample with this share.
     """
 
     model: Model
     reading: Reading
     base: Tables
     base_reading: Reading
+    later: list[Question] = field(default_factory=list)
+    soon_share: float = 1.0
 
 
 def _view(subject: int, before: int, weight: float) -> _Update:
@@ -102,9 +88,8 @@ class Trainer:
         """
         self.bundle, self.horizon_ms, self.durable = bundle, horizon_ms, durable
         model = checkpoint.model if checkpoint else Model.untrained(bundle)
-        self.pipeline = Pipeline(model.feature_names, model.weights if checkpoint else None)
+        self.now, self.soon = model.now.copy(), model.soon.copy()
         self.names = dict(model.names)
-        self.positives, self.negatives = model.positives, model.negatives
         self.progress = Progress()
         self._resolved = checkpoint.reading.copy() if checkpoint else Reading()
         self._base = checkpoint.base.copy() if checkpoint else Tables()
@@ -112,12 +97,10 @@ class Trainer:
         self.tables = self._base.copy()
         self.tables.ranks = model.tables.ranks.copy()  # counted when learned, so never read again
         self.reading = self._base_reading.copy()
-        self._questions: dict[Source, list[Question]] = defaultdict(list)
-        self._outcomes: dict[Source, dict[tuple[int, int], list[int]]] = defaultdict(dict)
-        self._recent_outcomes: dict[Source, deque[tuple[int, int, int, int]]] = defaultdict(deque)
+        later = [replace(q, now=q.now.copy(), soon=q.soon.copy()) for q in checkpoint.later] if checkpoint else []
+        self.questions = Questions(horizon_ms, checkpoint.soon_share if checkpoint else 1.0, later)
         self._updates: deque[tuple[int, _Update | Reading]] = deque()
-        self._due: deque[tuple[Question, Source]] = deque()
-        self._number = 0
+        self._due: deque[tuple[bool, list[Question]]] = deque()
 
     @property
     def position(self) -> int:
@@ -181,18 +164,20 @@ class Trainer:
         weight = 1.0 / examples.share
         question = Question(
             int(entry["time"]),
-            self._number,
             offset,
+            n,
+            source,
             int(entry["customer"]),
             subjects,
-            ranks.tolist(),
+            ranks,
             whole_vectors(self.bundle, self.tables, examples.vectors[:, place], subjects, before),
             weight,
+            np.zeros(count, dtype=bool),
+            np.zeros(count, dtype=bool),
         )
-        self._number += 1
         again = offset < self._resolved.next  # read before a restart: if it was due then, it is learned already
         if not (again and question.time + self.horizon_ms < self._resolved.passed(source)):
-            heappush(self._questions[source], question)
+            self.questions.add(question)
         viewed = subjects[: int(entry["viewed"])].tolist()  # touched last, so the first of the candidates
         others = subjects[len(viewed) : touched].tolist()
         for subject in viewed:
@@ -202,8 +187,7 @@ class Trainer:
         subject, customer, time = int(entry["subject"]), int(entry["customer"]), int(entry["time"])
         others = recent.tolist()
         self._update(offset, lambda tables: tables.count_outcome(subject, others))
-        self._outcomes[source].setdefault((customer, subject), []).append(time)
-        self._recent_outcomes[source].append((time, customer, subject, offset))
+        self.questions.outcome(source, customer, subject, time)
 
     def _update(self, offset: int, update: _Update) -> None:
         update(self.tables)
@@ -212,48 +196,38 @@ class Trainer:
 
     def resolve(self) -> int:
         """Answer, score and learn every question that is due, in order of time; returns how many there were."""
-        return sum(1 for _ in self.resolving())
+        return sum(self.resolving())
 
-    def resolving(self) -> Iterator[None]:
-        """As `resolve`, pausing after each question, so that an event loop can breathe; run it to its end.
+    def resolving(self) -> Iterator[int]:
+        """As `resolve`, pausing after every few questions (how many), so that an event loop can breathe; run it to its end.
 
         A checkpoint made in a pause learns the rest first.
         """
-        due: list[tuple[Question, Source]] = []
-        for source, questions in self._questions.items():
+        now: list[Question] = []
+        soon: list[Question] = []
+        for source in self.questions.sources():
             passed = self.reading.passed(source)
-            while questions and questions[0].time + self.horizon_ms < passed:
-                due.append((heappop(questions), source))
-        self._due.extend(sorted(due))
+            now += self.questions.due_now(source, passed)
+            soon += self.questions.due_soon(source, passed)
+        for is_soon, due in ((False, sorted(now)), (True, sorted(soon))):
+            self._due.extend((is_soon, due[n : n + TOGETHER]) for n in range(0, len(due), TOGETHER))
         while self._due:
-            question, source = self._due.popleft()
-            self._learn(question, self._outcomes[source])
-            yield
-        for source in self._recent_outcomes:
-            self._forget_outcomes(source)
+            is_soon, questions = self._due.popleft()
+            self._learn(questions, is_soon)
+            yield len(questions)
 
-    def _learn(self, question: Question, outcomes: dict[tuple[int, int], list[int]]) -> None:
-        end = question.time + self.horizon_ms
-        for n, subject in enumerate(question.subjects.tolist()):
-            times = outcomes.get((question.customer, subject), ())
-            label = any(question.time < time <= end for time in times)
-            vector = question.columns[:, n].tolist()
-            self.progress.note(self.pipeline.predict_one(vector), label)
-            self.pipeline.learn_one(vector, label, question.weight)
-            self.positives += label
-            self.negatives += not label
-            self.tables.count_rank(question.ranks[n], label, question.weight)
-
-    def _forget_outcomes(self, source: Source) -> None:
-        """Drop outcomes that only questions could ask for which come after they are due."""
-        recent, outcomes = self._recent_outcomes[source], self._outcomes[source]
-        before = self.reading.passed(source) - self.horizon_ms
-        while recent and recent[0][0] < before:
-            time, customer, subject, _ = recent.popleft()
-            times = outcomes[customer, subject]
-            times.remove(time)
-            if not times:
-                del outcomes[customer, subject]
+    def _learn(self, questions: list[Question], is_soon: bool) -> None:
+        counts = [len(question.subjects) for question in questions]
+        columns = np.concatenate([question.columns for question in questions], axis=1)
+        customers = np.repeat(np.array([question.customer for question in questions], dtype=np.uint64), counts)
+        weights = np.repeat([question.weight for question in questions], counts)
+        if is_soon:
+            labels = np.concatenate([question.soon for question in questions])
+            self.soon.learn(columns, customers, labels, weights / self.questions.share)
+            return
+        labels = np.concatenate([question.now for question in questions])
+        self.progress.note(self.now.learn(columns, customers, labels, weights), labels)
+        self.tables.count_ranks(np.concatenate([question.ranks for question in questions]), labels, weights)
 
     def checkpoint(self) -> Checkpoint:
         """The model now, and all it takes to go on from here; independent of what is learned later.
@@ -263,25 +237,25 @@ class Trainer:
         if not self.durable:
             raise ValueError("only a durable trainer remembers what a checkpoint needs")
         self.resolve()
-        open_ = [question.offset for questions in self._questions.values() for question in questions]
-        open_ += [recent[0][3] for recent in self._recent_outcomes.values() if recent]  # late questions ask for them
-        oldest = min(open_, default=self.reading.next)
+        waits = self.questions.oldest()
+        oldest = self.reading.next if waits is None else waits
         while self._updates and self._updates[0][0] < oldest:
             _, update = self._updates.popleft()
             if isinstance(update, Reading):
                 self._base_reading = update
             else:
                 update(self._base)
-        return Checkpoint(self.model(), self.reading.copy(), self._base.copy(), self._base_reading.copy())
+        later = [replace(q, now=q.now.copy(), soon=q.soon.copy()) for q in self.questions.later()]
+        base = (self._base.copy(), self._base_reading.copy())
+        return Checkpoint(self.model(), self.reading.copy(), *base, later, self.questions.share)
 
     def model(self) -> Model:
         """The model now, frozen; its version is the offset up to which it has read."""
         return Model(
             self.bundle,
-            self.pipeline.weights(),
+            self.now.copy(),
+            self.soon.copy(),
             self.tables.copy(),
             dict(self.names),
-            self.positives,
-            self.negatives,
             version=str(self.reading.next),
         )

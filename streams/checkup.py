@@ -146,7 +146,7 @@ def _model(settings: Settings) -> Finding:
 
 
 def _readiness(model: Model, name: str) -> Finding:
-    labels = f"{model.positives:,} positive and {model.negatives:,} negative labels"
+    labels = f"{model.now.positives:,} positive and {model.now.negatives:,} negative labels"
     if model.ready:
         return well("model", f"{name} is ready: {labels}")
     needed = f"{NEEDED_POSITIVE} and {NEEDED_NEGATIVE} are needed before anything is emitted"

@@ -143,8 +143,8 @@ class Observer:
         """A chunk of examples was read."""
         self.meter.add(metrics.EXAMPLES, records)
         self.meter.add(metrics.UNREADABLE, unreadable)
-        self.meter.set(metrics.POSITIVES, trainer.positives)
-        self.meter.set(metrics.NEGATIVES, trainer.negatives)
+        self.meter.set(metrics.POSITIVES, trainer.now.positives)
+        self.meter.set(metrics.NEGATIVES, trainer.now.negatives)
         if trainer.progress.pairs:
             self.meter.set(metrics.LOSS, trainer.progress.loss)
 

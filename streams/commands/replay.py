@@ -161,7 +161,7 @@ def _print(recording: "Recording", summary: "Summary", outputs: "Outputs", setti
     shown.add_row(*cells("events a second", f"{summary.events / max(summary.seconds, 1e-9):,.0f}"))
     console.print(shown)
     if summary.model is not None:
-        labels = f"{summary.model.positives:,} positive and {summary.model.negatives:,} negative labels"
+        labels = f"{summary.model.now.positives:,} positive and {summary.model.now.negatives:,} negative labels"
         console.print(f"model: {'ready' if summary.model.ready else 'not ready'}, {labels}")
         if not summary.model.ready and not summary.intents:
             console.print("A model that is not ready emits nothing: add --learn (and events), or --model SNAPSHOT.")
