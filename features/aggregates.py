@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.kinds import ASKED, CODE, OUTCOMES, TOUCHES
-from features.log import HOUR_MS, I64, MORE, OUTCOME_TABLE, Bool
+from features.log import I64, MORE, OUTCOME_TABLE, Bool
 from features.pairs import Pairs
 from features.windows import SESSION_GAP_MS, Window
 
@@ -27,7 +27,7 @@ What = Literal[
     "rank",
     "visits",
     "pace",
-    "hours",
+    "active",
     "subjects",
 ]
 
@@ -45,9 +45,9 @@ class Aggregate:
     """One number for each ask or pair: `what` over the events of `kinds` in `window`.
 
     Ages and gaps are milliseconds; `visits` counts runs of events without a gap longer than the session gap; `value` is
-    money in minor units; `pace` is the customer's median gap; `hours` counts aligned hours with events (a day tile is
-    one), `subjects` those ever touched. `distinct` counts products; `repeat` is how often that product was there which
-    was there most often and has not been an outcome in the window; `same` counts events of the pair's latest product.
+    money in minor units; `pace` is the customer's median gap; `active` is the time in sessions, as far as it is not
+    folded away, `subjects` those ever touched. `distinct` counts products; `repeat` is how often the product was there
+    that was there most often without an outcome; `same` counts events of the pair's latest product.
     """
 
     over: Over
@@ -156,13 +156,14 @@ class Aggregates:
         again = (product[rows] == latest[place]) & (product[rows] != 0)
         return np.bincount(place[again], minlength=places).astype(np.float64)
 
-    def _hours(self, rows: I64, place: I64, places: int) -> F64:
+    def _active(self, rows: I64, place: I64, places: int) -> F64:
         order = np.argsort(place, kind="stable")
-        place = place[order]
-        hour = self.view.logs.entries["time"][self.view.entry[rows[order]]] // HOUR_MS
-        new = np.ones(len(rows), dtype=bool)
-        new[1:] = (place[1:] != place[:-1]) | (hour[1:] != hour[:-1])
-        return np.bincount(place[new], minlength=places).astype(np.float64)
+        rows, place = rows[order], place[order]
+        gap = self.view.age[rows[:-1]] - self.view.age[rows[1:]]
+        within = (place[1:] == place[:-1]) & (gap <= SESSION_GAP_MS)
+        return np.bincount(place[1:][within], weights=gap[within].astype(np.float64), minlength=places).astype(
+            np.float64
+        )
 
     def _age(self, rows: I64, place: I64, places: int) -> F64:
         value = np.full(places, float(NEVER_MS))

@@ -30,7 +30,7 @@ def _all_outcomes(window: str) -> Aggregate:
 _AGE: Final = Aggregate("pair", "age", TOUCHED)
 _RANK: Final = Aggregate("pair", "rank")
 _VISITS: Final = Aggregate("pair", "visits", TOUCHED, "7d")
-_REPEAT: Final = Aggregate("pair", "repeat", TOUCHED, "1d")
+_REPEAT: Final = Aggregate("pair", "repeat", TOUCHED)
 _SESSIONS: Final = Aggregate("customer", "visits", (), "7d")
 
 _GROUPS: Final[dict[str, tuple[Feature, ...]]] = {
@@ -63,12 +63,10 @@ _GROUPS: Final[dict[str, tuple[Feature, ...]]] = {
         Feature("single_item", Aggregate("pair", "distinct", TOUCHED, "1d"), "single"),
         Feature("bought_item", Aggregate("pair", "same", ("purchase",)), "flag"),
         Feature("repeat", _REPEAT, "log1p"),
-        Feature("repeat_share", _REPEAT, per=_views("1d"), add_bottom=1.0),
-        Feature("visits", _VISITS, "log1p", words="{n} visit{s} in a week"),
+        Feature("repeat_share", _REPEAT, per=_views("7d"), add_bottom=1.0),
     ),
     "customer": (
         Feature("conversion", _all_outcomes("30d"), "log1p", 0.05, _all_views("30d"), 1.0, 20.0),
-        Feature("outcome_rate_1d", _all_outcomes("1d"), per=_all_views("1d"), add_bottom=4.0),
         Feature("outcome_rate_4d", _all_outcomes("4d"), "log", per=_all_views("4d"), add_top=0.3, add_bottom=4.0),
         Feature(
             "favorite_rate",
@@ -77,20 +75,12 @@ _GROUPS: Final[dict[str, tuple[Feature, ...]]] = {
             add_bottom=10.0,
         ),
         Feature(
-            "outcome_sessions",
-            Aggregate("customer", "visits", OUTCOME, "30d"),
-            "log",
-            per=_SESSIONS,
-            add_top=1.2,
-            add_bottom=4.0,
-        ),
-        Feature(
             "outcomes_per_hour",
             _all_outcomes("30d"),
             "log",
-            per=Aggregate("customer", "hours", (), "30d"),
+            per=Aggregate("customer", "active", (), "30d"),
             add_top=0.5,
-            add_bottom=1.0,
+            add_bottom=0.5 * _HOUR,
         ),
         Feature("all_views_session", _all_views("session"), "log1p"),
         Feature("views_per_session", _all_views("7d"), "log", per=_SESSIONS, add_top=8.0, add_bottom=1.0),

@@ -17,7 +17,7 @@ from features.apply import STATE_MS, Wave, erase, waves
 from features.bundle import F32, Bundle
 from features.events import Batch
 from features.kinds import ASKED, CODE, OUTCOMES
-from features.log import I64, U64, Bool
+from features.log import I64, Bool
 from features.pairs import Pairs
 from features.state import SLOT, States
 from features.windows import Asks, View
@@ -28,7 +28,7 @@ from intents.intent import STEP
 from intents.journeys import Journeys
 from intents.life import Change, Life, Rules
 from intents.model import Model
-from intents.subjects import Names, customer_hashes
+from intents.subjects import Names
 
 RANKED: Final = 24
 RANKED_FORESEEN: Final = 8
@@ -42,7 +42,7 @@ _OUTCOME: Final = np.isin(np.arange(256), [CODE[kind] for kind in OUTCOMES])
 class Setup:
     """What stays the same from batch to batch.
 
-    `hash_key` hides customers in examples. `rank_outcomes` scores the moment before each outcome too, for a scores file.
+    `rank_outcomes` scores the moment before each outcome too, for a scores file.
     """
 
     bundle: Bundle
@@ -50,7 +50,6 @@ class Setup:
     names: Names
     rules: Rules = field(default_factory=Rules)
     namespace: str = "default"
-    hash_key: bytes = b"micro-intents"
     rank_outcomes: bool = False
     declared: Declared = field(init=False)
 
@@ -80,14 +79,13 @@ class Detected:
     """What a batch led to.
 
     `changes` are in order of publication, each with the wave that scored it; `deadlines` (n,) are the states' next
-    ones (-1: nothing is left of the customer), `hashes` (n,) their customers'.
+    ones (-1: nothing is left of the customer).
     """
 
     changes: list[tuple[Change, Scored | None]]
     scored: list[Scored]
     unverifiable: I64
     deadlines: I64
-    hashes: U64
     unslotted: int
 
 
@@ -141,14 +139,13 @@ def detect(
         life.expire(rows, batch.watermark[events], batch.part[events])
         life.forget(rows[forgotten], events[forgotten])
 
-    hashes = customer_hashes(states.customers, setup.hash_key)
     scored: list[Scored] = []
     causes: list[Scored | None] = []
     unverifiable = [np.empty(0, dtype=np.int64)]
     for wave in waves(states, batch, clear):
         unverifiable.append(wave.events[wave.unverifiable])
         causes += [None] * (len(life.changes) - len(causes))
-        asked = None if past.unasked else _score(batch, states, hashes, wave, model, setup)
+        asked = None if past.unasked else _score(batch, states, wave, model, setup)
         if asked is not None:
             scored.append(asked)
         if asked is not None and not past.only_logs:
@@ -171,7 +168,6 @@ def detect(
         scored=scored,
         unverifiable=np.sort(np.concatenate(unverifiable)),
         deadlines=next_deadlines(states),
-        hashes=hashes,
         unslotted=life.unslotted,
     )
 
@@ -196,7 +192,7 @@ def _place(change: Change, customers: Sequence[str]) -> tuple[int, int, int, int
     return (change.part, change.event, 1, 0, b"", change.order)
 
 
-def _score(batch: Batch, states: States, hashes: U64, wave: Wave, model: Model, setup: Setup) -> Scored | None:
+def _score(batch: Batch, states: States, wave: Wave, model: Model, setup: Setup) -> Scored | None:
     """Ask about the events of a wave that are asked, and about the moment before its outcomes."""
     events = wave.events
     kind = batch.kind[events]
@@ -223,10 +219,9 @@ def _score(batch: Batch, states: States, hashes: U64, wave: Wave, model: Model, 
     )
     vectors = setup.bundle.vectors(aggregates, candidates.pair, candidates.ask)
     columns = model.columns(vectors, candidates.subject, candidates.before())
-    customers = hashes[asks.customer[candidates.ask]]
-    p = model.now.probability(columns, customers) if model.ready else model.fallback(candidates.rank)
+    p = model.now.probability(columns, candidates.rank) if model.ready else model.fallback(candidates.rank)
     ready = model.ready and model.soon.ready
-    soon = model.soon.probability(columns, customers) if ready else np.full(len(p), np.nan)
+    soon = model.soon.probability(columns, candidates.rank) if ready else np.full(len(p), np.nan)
     return Scored(events, outcome, candidates, vectors, columns, p, soon)
 
 

@@ -1,12 +1,11 @@
-"""One head of a model: a logistic regression learned by natural gradient, with hashed biases and a calibration step.
+"""One head of a model: logistic regressions learned by natural gradient, with a calibration step.
 
-All its numbers are arrays; learning takes some labelled pairs at once:
+All numbers of a regression are arrays; learning takes some labelled pairs at once:
 
 1. The calibration σ(a·z + b) takes a Newton step on the logits z as they were before these pairs are learned.
 2. Means and variances of the columns take the pairs in (Chan, Golub, LeVeque 1983), and the columns are standardised.
 3. A += Z'HZ, w −= A⁻¹ Z'r, with H = w p(1 − p) and r = w (p − y): a Newton step on a quadratic memory of all pairs
    so far (Amari 1998; for a logistic model Fisher's information is the Hessian). A begins as PRIOR on the diagonal.
-4. Each bias takes the same step in its one dimension, with a prior of its own.
 """
 
 from dataclasses import dataclass
@@ -14,16 +13,16 @@ from typing import Final
 
 import numpy as np
 
+from features.aggregates import NEVER_RANK
 from features.bundle import F32
-from features.log import I64, U64, Bool
+from features.log import I64, Bool
 from intents.counts import F64
 
-BUCKETS: Final = 1024
-"""Biases by a hash of the customer: some customers share one, so that none of them is about one customer alone."""
-PRIOR: Final = 500.0
+PRIOR: Final = 200.0
 """Precision that a weight begins with, in units of Z'HZ."""
-BIAS_PRIOR: Final = 100.0
 CALIBRATION_PRIOR: Final = 50.0
+UNMOVED: Final = 1e12
+"""A prior of a calibration that stays what it is."""
 NEEDED_POSITIVE: Final = 50
 NEEDED_NEGATIVE: Final = 500
 """Labels that a head must have learned from before it is believed."""
@@ -32,94 +31,78 @@ _MOST_AWAY: Final = 100.0  # deviations from the mean that are learned: what is 
 
 
 @dataclass(slots=True)
-class Head:
-    """The numbers of one head over f columns: all it takes to score, and to go on learning.
+class Regression:
+    """The numbers of one logistic regression over f columns: all it takes to score, and to go on learning.
 
-    `means`, `variances` (f,); `weights` (f + 1,), the intercept last; `precision` (f + 1, f + 1); `biases` and
-    `bias_precision` (BUCKETS,); `calibration` (2,) slope and offset; `calibration_precision` (2, 2).
+    `means`, `variances` (f,); `weights` (f + 1,), the intercept last; `precision` (f + 1, f + 1); `calibration` (2,)
+    slope and offset; `calibration_precision` (2, 2).
     """
 
     means: F64
     variances: F64
     weights: F64
     precision: F64
-    biases: F64
-    bias_precision: F64
     calibration: F64
     calibration_precision: F64
     positives: int = 0
     negatives: int = 0
 
     @staticmethod
-    def empty(features: int, intercept: float) -> "Head":
-        """A head that has learned nothing."""
+    def empty(features: int, intercept: float, calibration_prior: float = CALIBRATION_PRIOR) -> "Regression":
+        """A regression that has learned nothing."""
         weights = np.zeros(features + 1)
         weights[-1] = intercept
-        return Head(
+        return Regression(
             np.zeros(features),
             np.zeros(features),
             weights,
             PRIOR * np.eye(features + 1),
-            np.zeros(BUCKETS),
-            np.full(BUCKETS, BIAS_PRIOR),
             np.array([1.0, 0.0]),
-            CALIBRATION_PRIOR * np.eye(2),
+            calibration_prior * np.eye(2),
         )
 
-    @property
-    def ready(self) -> bool:
-        """True once enough labels of both kinds were learned."""
-        return self.positives >= NEEDED_POSITIVE and self.negatives >= NEEDED_NEGATIVE
-
-    def copy(self) -> "Head":
+    def copy(self) -> "Regression":
         """An independent copy."""
         arrays = {name: getattr(self, name).copy() for name in ARRAYS}
-        return Head(**arrays, positives=self.positives, negatives=self.negatives)
+        return Regression(**arrays, positives=self.positives, negatives=self.negatives)
 
-    def finite(self) -> bool:
-        """False if any number is NaN or infinite: one of them poisons a linear model for ever."""
-        return all(bool(np.isfinite(getattr(self, name)).all()) for name in ARRAYS)
-
-    def bias(self, customers: U64) -> F64:
-        """What the logit is without any column (n,), for hashes of customers (n,)."""
-        slope, offset = self.calibration
-        base: F64 = slope * (self.weights[-1] + self.biases[bucket(customers)]) + offset
-        return base
+    @property
+    def base(self) -> float:
+        """The logit without any column."""
+        return float(self.calibration[0] * self.weights[-1] + self.calibration[1])
 
     def contributions(self, columns: F32) -> F64:
         """What each column adds to the logit (f, n); a column without variance adds nothing."""
         scale = self.calibration[0] * self.weights[:-1] * _inverse(self.variances)
-        return (columns - self.means[:, None]) * scale[:, None]
+        adds: F64 = (columns - self.means[:, None]) * scale[:, None]
+        return adds
 
-    def probability(self, columns: F32, customers: U64) -> F64:
-        """Probability of an outcome within the horizon (n,) for vectors (f, n) of customers (n,), by their hash.
+    def probability(self, columns: F32) -> F64:
+        """Probability of an outcome within the horizon (n,) for vectors (f, n).
 
         Column by column so that batches can't change a bit.
         """
-        total = self.bias(customers)
+        total = np.full(columns.shape[1], self.base)
         for contribution in self.contributions(columns):
             total += contribution
         return _sigmoid(total)
 
-    def learn(self, columns: F32, customers: U64, labels: Bool, weights: F64) -> F64:
-        """Learn labelled vectors (f, n), and return what was said of them before (n,).
+    def learn(self, columns: F32, labels: Bool, weights: F64) -> F64:
+        """Learn labelled vectors (f, n), at least one, and return what was said of them before (n,).
 
         Raises ValueError for a number that is not finite, which would poison the weights.
         """
         if not np.isfinite(columns).all():
             raise ValueError("a vector to learn from has a number that is not finite")
-        place, x = bucket(customers), columns.astype(np.float64)
-        before = self._logits(self._standardised(x), place)
+        x = columns.astype(np.float64)
+        before = np.einsum("fn,f->n", self._standardised(x), self.weights)
         said = _sigmoid(self.calibration[0] * before + self.calibration[1])
-        self._calibrate(before, said - labels, said, weights)
+        self._calibrate(before, said, labels, weights)
         self._take_in(x)
         z = self._standardised(x)
-        p = _sigmoid(self._logits(z, place))
-        residual, curvature = weights * (p - labels), weights * p * (1.0 - p)
-        self.precision += np.einsum("fn,gn->fg", z * curvature, z)
-        self.weights -= np.linalg.solve(self.precision, np.einsum("fn,n->f", z, residual))
-        self.bias_precision += np.bincount(place, curvature, BUCKETS)
-        self.biases -= np.bincount(place, residual, BUCKETS) / self.bias_precision
+        p = _sigmoid(np.einsum("fn,f->n", z, self.weights))
+        self.precision += np.einsum("fn,gn->fg", z * (weights * p * (1.0 - p)), z)
+        self.weights -= np.linalg.solve(self.precision, np.einsum("fn,n->f", z, weights * (p - labels)))
         self.positives += int(labels.sum())
         self.negatives += int(len(labels) - labels.sum())
         return said
@@ -129,14 +112,11 @@ class Head:
         z[:-1] = np.clip((x - self.means[:, None]) * _inverse(self.variances)[:, None], -_MOST_AWAY, _MOST_AWAY)
         return z
 
-    def _logits(self, z: F64, place: I64) -> F64:
-        logits: F64 = np.einsum("fn,f->n", z, self.weights) + self.biases[place]
-        return logits
-
-    def _calibrate(self, logits: F64, error: F64, said: F64, weights: F64) -> None:
+    def _calibrate(self, logits: F64, said: F64, labels: Bool, weights: F64) -> None:
         z = np.stack([logits, np.ones(len(logits))])
         self.calibration_precision += np.einsum("fn,gn->fg", z * (weights * said * (1.0 - said)), z)
-        self.calibration -= np.linalg.solve(self.calibration_precision, np.einsum("fn,n->f", z, weights * error))
+        gradient = np.einsum("fn,n->f", z, weights * (said - labels))
+        self.calibration -= np.linalg.solve(self.calibration_precision, gradient)
 
     def _take_in(self, x: F64) -> None:
         """Means and variances with these vectors; each counts once, whatever its weight."""
@@ -148,22 +128,63 @@ class Head:
         self.variances = squares / (have + new)
 
 
-ARRAYS: Final = (
-    "means",
-    "variances",
-    "weights",
-    "precision",
-    "biases",
-    "bias_precision",
-    "calibration",
-    "calibration_precision",
-)
-"""Names of a head's arrays, in the order in which a snapshot keeps them."""
+ARRAYS: Final = ("means", "variances", "weights", "precision", "calibration", "calibration_precision")
+"""Names of a regression's arrays, in the order in which a snapshot keeps them."""
 
 
-def bucket(customers: U64) -> I64:
-    """The bias that hashed customers (n,) share with others."""
-    return (customers % np.uint64(BUCKETS)).astype(np.int64)
+@dataclass(slots=True)
+class Head:
+    """Two regressions over the same columns: one of pairs whose subject was touched, one of those foreseen.
+
+    What is foreseen is rare and has nothing in the log: learned together, each would bend the other's weights.
+    """
+
+    touched: Regression
+    foreseen: Regression
+
+    @staticmethod
+    def empty(features: int, intercept: float, calibration_prior: float = CALIBRATION_PRIOR) -> "Head":
+        """A head that has learned nothing."""
+        touched, foreseen = (Regression.empty(features, intercept, calibration_prior) for _ in range(2))
+        return Head(touched, foreseen)
+
+    @property
+    def positives(self) -> int:
+        """Positive labels learned."""
+        return self.touched.positives + self.foreseen.positives
+
+    @property
+    def negatives(self) -> int:
+        """Negative labels learned."""
+        return self.touched.negatives + self.foreseen.negatives
+
+    @property
+    def ready(self) -> bool:
+        """True once enough labels of both kinds were learned."""
+        return self.positives >= NEEDED_POSITIVE and self.negatives >= NEEDED_NEGATIVE
+
+    def copy(self) -> "Head":
+        """An independent copy."""
+        return Head(self.touched.copy(), self.foreseen.copy())
+
+    def of(self, rank: int) -> Regression:
+        """The regression for a subject of this recency rank."""
+        return self.foreseen if rank >= NEVER_RANK else self.touched
+
+    def probability(self, columns: F32, ranks: I64) -> F64:
+        """Probability of an outcome within the horizon (n,) for vectors (f, n) of subjects of recency `ranks` (n,)."""
+        p, foreseen = np.empty(columns.shape[1]), ranks >= NEVER_RANK
+        for regression, mine in ((self.touched, ~foreseen), (self.foreseen, foreseen)):
+            p[mine] = regression.probability(columns[:, mine])
+        return p
+
+    def learn(self, columns: F32, ranks: I64, labels: Bool, weights: F64) -> F64:
+        """Learn labelled vectors (f, n), and return what was said of them before (n,). Raises as Regression.learn."""
+        said, foreseen = np.empty(columns.shape[1]), ranks >= NEVER_RANK
+        for regression, mine in ((self.touched, ~foreseen), (self.foreseen, foreseen)):
+            if mine.any():
+                said[mine] = regression.learn(columns[:, mine], labels[mine], weights[mine])
+        return said
 
 
 def _inverse(variances: F64) -> F64:

@@ -8,7 +8,7 @@ import numpy as np
 from features.bundle import F32, Bundle
 from features.log import I64, U64
 from intents.counts import F64
-from intents.head import Head
+from intents.head import UNMOVED, Head
 from intents.tables import MODEL_FEATURES, RANKS, Tables
 
 SOON_MS: Final = 24 * 3_600_000
@@ -37,7 +37,8 @@ class Model:
     def untrained(bundle: Bundle) -> "Model":
         """The model before the first label: not ready."""
         width = len(bundle.features) + len(MODEL_FEATURES)
-        return Model(bundle, Head.empty(width, NOW_INTERCEPT), Head.empty(width, SOON_INTERCEPT), Tables())
+        soon = Head.empty(width, SOON_INTERCEPT, UNMOVED)  # a day late, calibration makes it worse (docs/quality.md)
+        return Model(bundle, Head.empty(width, NOW_INTERCEPT), soon, Tables())
 
     @property
     def ready(self) -> bool:

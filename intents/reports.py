@@ -18,6 +18,7 @@ from intents.intent import STEP, Evidence, Intent, ModelName, Source
 from intents.journeys import Journeys
 from intents.life import Change
 from intents.model import Model
+from intents.subjects import customer_hash
 
 MAX_EVIDENCE: Final = 3
 ASKS_PER_RECORD: Final = 300
@@ -64,7 +65,8 @@ class Reporter:
             return []
         place = slice(change.candidate, change.candidate + 1)
         features = self.setup.bundle.features
-        spoke = self.model.now.contributions(scored.columns[:, place])[: len(features), 0]
+        head = self.model.now.of(int(scored.candidates.rank[change.candidate]))
+        spoke = head.contributions(scored.columns[:, place])[: len(features), 0]
         said: dict[tuple[str, ...], Evidence] = {}
         for column in np.argsort(-spoke, kind="stable").tolist():
             feature = features[column]
@@ -122,12 +124,13 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Packer:
-    """Packs what a batch was asked, and its outcomes, for the trainer; `hashes` (n,) are the state rows' customers'."""
+    """Packs what a batch was asked, and its outcomes, for the trainer."""
 
     batch: Batch
-    hashes: U64
+    customers: Sequence[str]
     asked: Asked
     bundle: str
+    key: bytes
 
     def records(self, part: int, before_ms: int, names: dict[bytes, str]) -> Iterator[Examples]:
         """Examples of one part, in records of at most ASKS_PER_RECORD asks; at least one, for the watermark.
@@ -176,6 +179,9 @@ class Packer:
 
     def _fill(self, entries: Entries, asks: I64) -> None:
         events = self.asked.event[asks]
-        entries["customer"] = self.hashes[self.batch.customer[events]]
+        rows = self.batch.customer[events]
+        unique, inverse = np.unique(rows, return_inverse=True)
+        hashes = [customer_hash(self.customers[row], self.key) for row in unique.tolist()]
+        entries["customer"] = np.array(hashes, dtype=np.uint64)[inverse] if len(rows) else 0
         entries["time"], entries["offset"] = self.batch.time[events], self.batch.offset[events]
         entries["index"], entries["product"] = self.batch.index[events], self.batch.product[events]

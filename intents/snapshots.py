@@ -15,7 +15,7 @@ import numpy as np
 from features.bundle import Bundle
 from intents.counts import KeyedRows
 from intents.examples import LARGEST
-from intents.head import ARRAYS, BIAS_PRIOR, BUCKETS, PRIOR, Head
+from intents.head import ARRAYS, PRIOR, Head, Regression
 from intents.model import Model
 from intents.questions import MOST_SOON, Question
 from intents.tables import MODEL_FEATURES, RANKS, SUCCESSORS, Tables
@@ -23,13 +23,11 @@ from intents.training import Checkpoint, Reading
 
 MAGIC: Final = b"MISNAP02"
 _EARLIER: Final = b"MISNAP01"
-_DTYPES: Final = {"<f8": np.dtype("<f8"), "<u8": np.dtype("<u8"), "<f4": np.dtype("<f4")}
-_HEADS: Final = ("head.now.", "head.soon.")
-_SQUARES: Final = tuple(
-    head + name for head in _HEADS for name in ("variances", "precision", "bias_precision", "calibration_precision")
-)
+_DTYPES: Final[dict[str, np.dtype[Any]]] = {"<f8": np.dtype("<f8"), "<u8": np.dtype("<u8"), "<f4": np.dtype("<f4")}
+_HEADS: Final = ("now.touched.", "now.foreseen.", "soon.touched.", "soon.foreseen.")
+_SQUARES: Final = tuple(head + name for head in _HEADS for name in ("variances", "precision", "calibration_precision"))
 _SIGNED: Final = (
-    *(head + name for head in _HEADS for name in ARRAYS if name not in ("variances", "bias_precision")),
+    *(head + name for head in _HEADS for name in ARRAYS if name != "variances"),
     "now.successors",
     "base.successors",
     "later.columns",
@@ -62,7 +60,7 @@ class _Header(msgspec.Struct, frozen=True):
     features: list[str]
     river: str
     variant: str
-    labels: list[int]  # positive and negative ones of now, and of soon
+    labels: list[int]  # positive and negative ones of each of _HEADS
     soon_share: float
     sources: list[tuple[str, int]]
     sums: list[float]
@@ -79,7 +77,7 @@ RIVER: Final = "0.26.1"
 def encode(checkpoint: Checkpoint) -> bytes:
     """Bytes of a checkpoint; the same checkpoint gives the same bytes."""
     model = checkpoint.model
-    heads = (model.now, model.soon)
+    heads = (model.now.touched, model.now.foreseen, model.soon.touched, model.soon.foreseen)
     arrays: list[tuple[str, Any]] = [
         (prefix + name, getattr(head, name)) for prefix, head in zip(_HEADS, heads, strict=True) for name in ARRAYS
     ]
@@ -148,7 +146,7 @@ def _check_tables(arrays: dict[str, Any], header: _Header) -> None:
     """Raise UnusableSnapshot for tables whose shapes or rows do not belong together."""
     if any(len(subject) != 8 for subject in header.names):
         raise UnusableSnapshot("a damaged snapshot: a subject is not 8 bytes")
-    whole = len(header.sums) == len(header.labels) == 4
+    whole = len(header.sums) == 4 and len(header.labels) == 2 * len(_HEADS)
     whole &= all(_sound_head(prefix, arrays, len(header.features)) for prefix in _HEADS)
     whole &= _sound_questions(arrays, header)
     whole &= 0 <= header.base_reading.next <= header.reading.next <= LARGEST
@@ -169,14 +167,14 @@ def _checkpoint(header: _Header, arrays: dict[str, Any], bundle: Bundle, version
         raise UnusableSnapshot(f"a snapshot is of bundle {header.bundle} {header.bundle_hash}, not {bundle.hash}")
     if tuple(header.features) != bundle.names + MODEL_FEATURES:
         raise UnusableSnapshot("a snapshot has other features than its bundle")
-    now, soon = (
-        Head(*(arrays[prefix + name].copy() for name in ARRAYS), *header.labels[2 * n : 2 * n + 2])
+    regressions = [
+        Regression(*(arrays[prefix + name].copy() for name in ARRAYS), *header.labels[2 * n : 2 * n + 2])
         for n, prefix in enumerate(_HEADS)
-    )
+    ]
     model = Model(
         bundle,
-        now,
-        soon,
+        Head(*regressions[:2]),
+        Head(*regressions[2:]),
         _tables("now.", arrays, header.sums[0], header.sums[1]),
         {int.from_bytes(key, "little"): name for key, name in header.names.items()},
         version=version,
@@ -189,16 +187,17 @@ def _checkpoint(header: _Header, arrays: dict[str, Any], bundle: Bundle, version
 
 def _sound_head(prefix: str, arrays: dict[str, Any], features: int) -> bool:
     """Whether a head's arrays fit to each other, and its precisions are ones that it can go on learning with."""
-    wide, (means, variances, weights, precision, *rest) = features + 1, (arrays[prefix + name] for name in ARRAYS)
-    biases, bias_precision, calibration, calibration_precision = rest
-    shapes = means.shape == variances.shape == (features,) and weights.shape == (wide,)
-    shapes &= biases.shape == bias_precision.shape == (BUCKETS,) and calibration.shape == (2,)
-    if not (shapes and precision.shape == (wide, wide) and calibration_precision.shape == (2, 2)):
+    wide, (means, variances, weights, precision, *calibration) = (
+        features + 1,
+        (arrays[prefix + name] for name in ARRAYS),
+    )
+    shapes = [array.shape for array in (means, variances, weights, precision, *calibration)]
+    if shapes != [(features,), (features,), (wide,), (wide, wide), (2,), (2, 2)]:
         return False
-    least = min(float(np.linalg.eigvalsh(precision)[0]) / PRIOR, float(bias_precision.min()) / BIAS_PRIOR)
-    least = min(least, float(np.linalg.eigvalsh(calibration_precision)[0]))
+    calibration_precision = calibration[1]
+    least = min(float(np.linalg.eigvalsh(precision)[0]) / PRIOR, float(np.linalg.eigvalsh(calibration_precision)[0]))
     symmetric = all(bool((matrix == matrix.T).all()) for matrix in (precision, calibration_precision))
-    return symmetric and least > 0.5
+    return bool(symmetric and least > 0.5)
 
 
 def _question_arrays(later: list[Question], sources: list[tuple[str, int]], features: int) -> list[tuple[str, Any]]:

@@ -1,13 +1,10 @@
 """Subjects and events as 64-bit numbers: what a customer can want, told apart by hash, and named in one place."""
 
-from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Final
 
 import numpy as np
 import xxhash
-
-from features.log import U64
 
 NO_SUBJECT: Final = 0
 
@@ -29,11 +26,6 @@ def product_hash(product_id: str | None) -> int:
 def customer_hash(customer_id: str, key: bytes) -> int:
     """Keyed blake2b-64 of a customer's id: what the examples topic holds instead of it."""
     return int.from_bytes(blake2b(customer_id.encode(), key=key, digest_size=8).digest(), "little")
-
-
-def customer_hashes(customers: Sequence[str], key: bytes) -> U64:
-    """Keyed hashes of customers (n,)."""
-    return np.array([customer_hash(customer, key) for customer in customers], dtype=np.uint64)
 
 
 class SubjectCollision(Exception):

@@ -199,7 +199,9 @@ class Trainer:
         return sum(self.resolving())
 
     def resolving(self) -> Iterator[int]:
-        """As `resolve`, pausing after every few questions (how many), so that an event loop can breathe; run it to its end.
+        """As `resolve`, pausing after every few questions (how many), so that an event loop can breathe.
+
+        Run it to its end.
 
         A checkpoint made in a pause learns the rest first.
         """
@@ -219,15 +221,15 @@ class Trainer:
     def _learn(self, questions: list[Question], is_soon: bool) -> None:
         counts = [len(question.subjects) for question in questions]
         columns = np.concatenate([question.columns for question in questions], axis=1)
-        customers = np.repeat(np.array([question.customer for question in questions], dtype=np.uint64), counts)
+        ranks = np.concatenate([question.ranks for question in questions])
         weights = np.repeat([question.weight for question in questions], counts)
         if is_soon:
             labels = np.concatenate([question.soon for question in questions])
-            self.soon.learn(columns, customers, labels, weights / self.questions.share)
+            self.soon.learn(columns, ranks, labels, weights / self.questions.share)
             return
         labels = np.concatenate([question.now for question in questions])
-        self.progress.note(self.now.learn(columns, customers, labels, weights), labels)
-        self.tables.count_ranks(np.concatenate([question.ranks for question in questions]), labels, weights)
+        self.progress.note(self.now.learn(columns, ranks, labels, weights), labels)
+        self.tables.count_ranks(ranks, labels, weights)
 
     def checkpoint(self) -> Checkpoint:
         """The model now, and all it takes to go on from here; independent of what is learned later.

@@ -9,7 +9,8 @@ from features.core_bundle import CORE
 from features.redis_store import Checkup, RedisStore
 from features.store import PartitionKey, StoreUnavailable
 from intents.catalog import CatalogueError
-from intents.model import NEEDED_NEGATIVE, NEEDED_POSITIVE, Model
+from intents.head import NEEDED_NEGATIVE, NEEDED_POSITIVE
+from intents.model import Model
 from intents.model_store import ModelStore
 from intents.snapshots import UnusableSnapshot, decode
 from streams.broker import BrokerFailed, BrokerRefused, find_broker

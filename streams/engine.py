@@ -69,6 +69,7 @@ class Engine:
     model: Model
     lateness_ms: int = 120_000
     topics: Topics = field(default_factory=Topics)
+    hash_key: bytes = b"micro-intents"
     with_examples: bool = True
     max_customers: int = MAX_CUSTOMERS  # of one commit, at least 2
     rebuild_ms: int = REBUILD_MS
@@ -79,7 +80,7 @@ class Engine:
         for subject, name in claimed.names.items():
             self.setup.names.learn(int.from_bytes(subject, "little"), name)
         known = {int.from_bytes(subject, "little") for subject in claimed.names}
-        tombstones = Tombstones(self.setup.hash_key, claimed.forgotten, self.rebuild_ms)
+        tombstones = Tombstones(self.hash_key, claimed.forgotten, self.rebuild_ms)
         outbox = unpack_outbox(claimed.outbox)
         return Partition(key, claimed.cursor, known, outbox, tombstones, claimed.partitions, topic_id=claimed.topic_id)
 
@@ -184,7 +185,7 @@ class Engine:
         packer = None
         if self.with_examples and not step.pieces[0].partition.past.unasked:
             asked = Asked.of(step.detected.scored, len(self.setup.bundle.features))
-            packer = Packer(step.batch, step.detected.hashes, asked, self.setup.bundle.hash)
+            packer = Packer(step.batch, step.customers, asked, self.setup.bundle.hash, self.hash_key)
         commits, low = [], 0
         for number, (piece, high) in enumerate(zip(step.pieces, ends, strict=True)):
             partition, cursor = piece.partition, piece.partition.cursor

@@ -164,7 +164,8 @@ def _not_asked(focus: Focus) -> str:
 
 def _adds(focus: Focus, question: Question) -> F64:
     """What each column of the chosen candidate adds to the logit (f,)."""
-    return focus.model.now.contributions(question.scored.columns[:, question.chosen : question.chosen + 1])[:, 0]
+    head = focus.model.now.of(int(question.scored.candidates.rank[question.chosen]))
+    return head.contributions(question.scored.columns[:, question.chosen : question.chosen + 1])[:, 0]
 
 
 def _features(focus: Focus, question: Question) -> list[str]:
@@ -219,7 +220,7 @@ def _probabilities(focus: Focus, question: Question) -> list[str]:
     if not focus.model.ready:
         return [said, "the model is not ready: these are outcome rates by recency, and nothing is published"]
     adds, size = _adds(focus, question), len(focus.traced.setup.bundle.features)
-    base = float(focus.model.now.bias(focus.traced.step.detected.hashes[focus.row : focus.row + 1])[0])
+    base = focus.model.now.of(int(question.scored.candidates.rank[question.chosen])).base
     by_log, by_model = float(adds[:size].sum()), float(adds[size:].sum())
     logit = base + by_log + by_model
     parts = f"{base:.3f} (intercept) {by_log:+.3f} (log) {by_model:+.3f} (model) = {logit:.3f}"

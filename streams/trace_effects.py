@@ -16,7 +16,8 @@ def opening(traced: Traced) -> str:
     """What is traced, and how much the model had learned by then."""
     made_up = " (made up)" if (traced.recording.header or {}).get("made_up") else ""
     place = f"Record {traced.number:,} of {traced.total:,} of {cut(traced.recording.path.name)}{made_up}"
-    return f"{place}; the model knows {traced.model.now.positives:,} positive and {traced.model.now.negatives:,} negative labels"
+    labels = traced.model.now
+    return f"{place}; the model knows {labels.positives:,} positive and {labels.negatives:,} negative labels"
 
 
 def sections(traced: Traced) -> list[Section]:

@@ -79,17 +79,11 @@ def make_worker(settings: Settings, *, stall_s: float = STALL_S) -> ChunkApp:
 
 def _engine(settings: Settings, store: Store) -> Engine:
     catalogue = settings.load_catalogue()
-    setup = Setup(
-        CORE,
-        catalogue,
-        catalogue.names,
-        rules=settings.rules,
-        namespace=settings.namespace,
-        hash_key=settings.hash_key.encode(),
-    )
+    setup = Setup(CORE, catalogue, catalogue.names, rules=settings.rules, namespace=settings.namespace)
     model = load_model(settings.model, CORE) if settings.model else Model.untrained(CORE)
+    key = settings.hash_key.encode()
     lateness_ms, rebuild_ms = settings.lateness_s * 1000, settings.rebuild_ms
-    return Engine(store, setup, model, lateness_ms, settings.topics, rebuild_ms=rebuild_ms)
+    return Engine(store, setup, model, lateness_ms, settings.topics, hash_key=key, rebuild_ms=rebuild_ms)
 
 
 def _positions(settings: Settings, store: Store) -> StartPositions:

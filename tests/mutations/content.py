@@ -109,8 +109,8 @@ FORGOTTEN: Final = [
     Mutation(
         "tombstones are found by a claim",
         _ENGINE,
-        "tombstones = Tombstones(self.setup.hash_key, claimed.forgotten, self.rebuild_ms)",
-        "tombstones = Tombstones(self.setup.hash_key)",
+        "tombstones = Tombstones(self.hash_key, claimed.forgotten, self.rebuild_ms)",
+        "tombstones = Tombstones(self.hash_key)",
         "tests/streams/test_forgetting.py::test_another_worker_knows_who_is_forgotten",
     ),
     Mutation(
