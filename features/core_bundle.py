@@ -35,7 +35,6 @@ _SESSIONS: Final = Aggregate("customer", "visits", (), "7d")
 
 _GROUPS: Final[dict[str, tuple[Feature, ...]]] = {
     "activity": (
-        Feature("views_1m", _views("1m"), "log1p", words="{n} view{s} in 1 min"),
         Feature("views_5m", _views("5m"), "log1p", words="{n} view{s} in 5 min"),
         Feature("views_2h", _views("2h"), "log1p", words="{n} view{s} in 2 h"),
         Feature("views_1d", _views("1d"), "log1p", words="{n} view{s} in a day"),
@@ -45,10 +44,8 @@ _GROUPS: Final[dict[str, tuple[Feature, ...]]] = {
     "recency": (
         Feature("age", _AGE, "log1p", scale=1_000.0),
         Feature("fresh_1m", _AGE, "decay", scale=_MINUTE),
-        Feature("fresh_10m", _AGE, "decay", scale=10 * _MINUTE),
         Feature("fresh_1h", _AGE, "decay", scale=_HOUR),
         Feature("fresh_1d", _AGE, "decay", scale=_DAY),
-        Feature("rank_inverse", _RANK, "inverse"),
         Feature("rank_log", _RANK, "log1p"),
         Feature("first_age", Aggregate("pair", "first_age", TOUCHED), "log1p", scale=1_000.0),
         Feature("gap", Aggregate("pair", "gap", TOUCHED), "log1p", scale=1_000.0),
@@ -59,21 +56,14 @@ _GROUPS: Final[dict[str, tuple[Feature, ...]]] = {
         Feature("outcomes", Aggregate("pair", "count", OUTCOME, "7d"), "log1p"),
     ),
     "items": (
-        Feature("items", Aggregate("pair", "distinct", TOUCHED, "1d"), "log1p", words="{n} different item{s} in a day"),
         Feature("single_item", Aggregate("pair", "distinct", TOUCHED, "1d"), "single"),
+        Feature("favorite_item", Aggregate("pair", "same", ("favorite",)), "flag"),
         Feature("bought_item", Aggregate("pair", "same", ("purchase",)), "flag"),
-        Feature("repeat", _REPEAT, "log1p"),
+        Feature("repeat", _REPEAT, "log1p", words="one item looked at {n} time{s}"),
         Feature("repeat_share", _REPEAT, per=_views("7d"), add_bottom=1.0),
     ),
     "customer": (
         Feature("conversion", _all_outcomes("30d"), "log1p", 0.05, _all_views("30d"), 1.0, 20.0),
-        Feature("outcome_rate_4d", _all_outcomes("4d"), "log", per=_all_views("4d"), add_top=0.3, add_bottom=4.0),
-        Feature(
-            "favorite_rate",
-            Aggregate("customer", "count", ("favorite",), "30d"),
-            per=_all_views("30d"),
-            add_bottom=10.0,
-        ),
         Feature(
             "outcomes_per_hour",
             _all_outcomes("30d"),

@@ -19,7 +19,7 @@ from features.log import I64, Bool
 from intents.counts import F64
 
 PRIOR: Final = 200.0
-"""Precision that a weight begins with, in units of Z'HZ."""
+"""Precision that a weight begins with, in units of Z'HZ, unless a head is given another."""
 CALIBRATION_PRIOR: Final = 50.0
 UNMOVED: Final = 1e12
 """A prior of a calibration that stays what it is."""
@@ -48,7 +48,9 @@ class Regression:
     negatives: int = 0
 
     @staticmethod
-    def empty(features: int, intercept: float, calibration_prior: float = CALIBRATION_PRIOR) -> "Regression":
+    def empty(
+        features: int, intercept: float, prior: float = PRIOR, calibration_prior: float = CALIBRATION_PRIOR
+    ) -> "Regression":
         """A regression that has learned nothing."""
         weights = np.zeros(features + 1)
         weights[-1] = intercept
@@ -56,7 +58,7 @@ class Regression:
             np.zeros(features),
             np.zeros(features),
             weights,
-            PRIOR * np.eye(features + 1),
+            prior * np.eye(features + 1),
             np.array([1.0, 0.0]),
             calibration_prior * np.eye(2),
         )
@@ -143,9 +145,11 @@ class Head:
     foreseen: Regression
 
     @staticmethod
-    def empty(features: int, intercept: float, calibration_prior: float = CALIBRATION_PRIOR) -> "Head":
+    def empty(
+        features: int, intercept: float, prior: float = PRIOR, calibration_prior: float = CALIBRATION_PRIOR
+    ) -> "Head":
         """A head that has learned nothing."""
-        touched, foreseen = (Regression.empty(features, intercept, calibration_prior) for _ in range(2))
+        touched, foreseen = (Regression.empty(features, intercept, prior, calibration_prior) for _ in range(2))
         return Head(touched, foreseen)
 
     @property

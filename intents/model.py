@@ -15,6 +15,8 @@ SOON_MS: Final = 24 * 3_600_000
 """Horizon of the head `soon`; that of `now` is how long an intent lives."""
 NOW_INTERCEPT: Final = -3.3
 SOON_INTERCEPT: Final = -2.3
+SOON_PRIOR: Final = 2_000.0
+"""Labels of a whole day overlap: they say less than their number. A day late, a calibration would make it worse."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Model:
     def untrained(bundle: Bundle) -> "Model":
         """The model before the first label: not ready."""
         width = len(bundle.features) + len(MODEL_FEATURES)
-        soon = Head.empty(width, SOON_INTERCEPT, UNMOVED)  # a day late, calibration makes it worse (docs/quality.md)
+        soon = Head.empty(width, SOON_INTERCEPT, SOON_PRIOR, UNMOVED)
         return Model(bundle, Head.empty(width, NOW_INTERCEPT), soon, Tables())
 
     @property

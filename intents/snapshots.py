@@ -197,7 +197,7 @@ def _sound_head(prefix: str, arrays: dict[str, Any], features: int) -> bool:
     calibration_precision = calibration[1]
     least = min(float(np.linalg.eigvalsh(precision)[0]) / PRIOR, float(np.linalg.eigvalsh(calibration_precision)[0]))
     symmetric = all(bool((matrix == matrix.T).all()) for matrix in (precision, calibration_precision))
-    return bool(symmetric and least > 0.5)
+    return bool(symmetric) and least > 0.5
 
 
 def _question_arrays(later: list[Question], sources: list[tuple[str, int]], features: int) -> list[tuple[str, Any]]:
