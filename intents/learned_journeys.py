@@ -26,7 +26,7 @@ class Chain:
 class DeclaredStep:
     """A declared journey's step: what was learned of it, and its place among what comes after its first subject.
 
-    `rank` from 1 by moves, of `nexts` learned ones; rank and transition are None where it was never seen.
+    `rank` from 1 by confidence, of `nexts` learned ones; rank and transition are None where it was never seen.
     """
 
     journey: str
@@ -91,11 +91,12 @@ def declared(transitions: Transitions, journeys: tuple[Journey, ...]) -> list[De
     steps = [(j.name, a, b) for j in journeys for a, b in zip(j.stages, j.stages[1:], strict=False)]
     rows = [transitions.find(origin, target) for _, origin, target in steps]
     told = iter(transitions.told(np.array([row for row in rows if row is not None], dtype=np.int64)))
+    confidence = transitions.confidence()
     found = []
     for (journey, origin, target), row in zip(steps, rows, strict=True):
         number = transitions.names.index(origin) if origin in transitions.names else None
         span = slice(0, 0) if number is None else slice(transitions.first[number], transitions.first[number + 1])
-        nexts = transitions.count[span]
-        rank = None if row is None else int((nexts > transitions.count[row]).sum()) + 1
+        nexts = confidence[span]
+        rank = None if row is None else int((nexts > confidence[row]).sum()) + 1
         found.append(DeclaredStep(journey, origin, target, None if row is None else next(told), rank, len(nexts)))
     return found

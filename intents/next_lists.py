@@ -24,9 +24,9 @@ from intents.stages import Stages
 from intents.transitions import (
     LOOK_BACK,
     SMOOTHING,
-    Moves,
+    Occasions,
     Transitions,
-    moves_next,
+    next_occasions,
     rank_within,
     recent,
     resampled,
@@ -81,11 +81,10 @@ def judge(stages: Stages, cut_ms: int) -> list[Judged]:
     late = (~early & follows)[owner]
     new = touched.new(stages.customer[owner], stages.subject, owner)
     affinity = Affinity(stages, early)
-    moves = moves_next(stages)
-    to_others = _Lists(stages, _part(moves, early), affinity, touched)
-    to_all = (
-        _Lists(stages, _part(moves_next(stages, again=True), early), affinity, touched) if stages.baskets else to_others
-    )
+    to_others = _Lists(stages, _learned(stages, next_occasions(stages), early), affinity, touched)
+    to_all = to_others
+    if stages.baskets:
+        to_all = _Lists(stages, _learned(stages, next_occasions(stages, again=True), early), affinity, touched)
     kinds = [("next, new to the customer", to_others, late & new, True), ("next, all", to_all, late, False)]
     if not stages.baskets:
         bought = late & stages.outcome
@@ -97,8 +96,8 @@ def judge(stages: Stages, cut_ms: int) -> list[Judged]:
     return [_judged(what, lists, owner[mine], stages.subject[mine], only_new) for what, lists, mine, only_new in kinds]
 
 
-def _part(moves: Moves, early: Bool) -> Moves:
-    return moves.part(early[moves.stage])
+def _learned(stages: Stages, occasions: Occasions, early: Bool) -> Transitions:
+    return Transitions(stages, occasions.part(early[occasions.stage]))
 
 
 class _FirstTouch:
@@ -126,10 +125,9 @@ class _FirstTouch:
 class _Lists:
     """Scores of all subjects at any stage."""
 
-    def __init__(self, stages: Stages, moves: Moves, affinity: Affinity, touched: _FirstTouch) -> None:
+    def __init__(self, stages: Stages, learned: Transitions, affinity: Affinity, touched: _FirstTouch) -> None:
         self.stages, self._touched, self._affinity = stages, touched, affinity
-        self._learned = Transitions(stages, moves)
-        self._share = self._learned.share()
+        self._learned, self._share = learned, learned.share()
 
     def places(self, stage: I64, subject: I64, new: bool) -> I64:
         """Places from 1, (LISTS, w), of the subjects that came at these stages, which ascend."""

@@ -99,22 +99,22 @@ def stages_of(touches: Iterable[Touch]) -> Stages:
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))
     stage = (np.cumsum(new) - 1)[place]
-    found = _merged(stage[owner], subject, place[owner], outcome[owner] > 0, len(first), max(len(subjects), 1))
+    turn = np.empty(len(owner), dtype=np.int64)  # of each subject of each touch
+    turn[np.lexsort((np.arange(len(owner)), place[owner]))] = np.arange(len(owner))
+    found = _merged(stage[owner], subject, turn, outcome[owner] > 0, len(first), max(len(subjects), 1))
     return Stages(customer[first], time[first], *found, tuple(subjects), customers=len(customers), baskets=not asked)
 
 
-def _merged(
-    stage: I64, subject: I64, place: I64, outcome: Bool, stages: int, known: int
-) -> tuple[I64, I64, Bool, Bool]:
+def _merged(stage: I64, subject: I64, turn: I64, outcome: Bool, stages: int, known: int) -> tuple[I64, I64, Bool, Bool]:
     """(starts, subject, outcome, direct) of the distinct subjects of each stage, in order of their first touch."""
-    order = np.lexsort((place, subject, stage))
+    order = np.lexsort((turn, subject, stage))
     key = (stage * known + subject)[order]
     new = np.ones(len(key), dtype=bool)
     new[1:] = np.diff(key) != 0
     at = np.flatnonzero(new)
     any_outcome = np.logical_or.reduceat(outcome[order], at) if len(at) else outcome
     direct = outcome[order][at]
-    by_touch = np.lexsort((place[order][at], stage[order][at]))
+    by_touch = np.lexsort((turn[order][at], stage[order][at]))
     starts = np.zeros(stages + 1, dtype=np.int64)
     np.cumsum(np.bincount(stage[order][at], minlength=stages), out=starts[1:])
     return starts, subject[order][at][by_touch], any_outcome[by_touch], direct[by_touch]

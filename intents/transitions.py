@@ -1,16 +1,21 @@
 """Transitions between subjects, learned from customers' stages: how often, how surely, and how much oftener than else.
 
-A *move* leads from a subject of one stage to another subject of a later one.
+An *occasion* is something that came after something: subjects that came, after subjects of before.
 
-- To the *next* stage: from each subject of the stage before, to each that was not in it.
-- To an *outcome* (clickstreams): to a subject that the stage carts or buys, from the three latest others before.
+- *Next*: a stage, after the stage before; what was in that one already does not come.
+- *Outcome* (clickstreams): a subject that a stage carts or buys, after the three latest others of the stages before.
 
-The formulas are those of the live tables (`intents/tables.py`): the share of a's moves that lead to b, over b's share
-of all moves, is the *lift*; where a share is used to foresee, it is smoothed by SMOOTHING moves in proportion to b's
-own. Two things differ. A visit counts once, not once a view: support and intervals are about occasions. And
-`confidence` is the share of the stages with a, among those that something came after, that b came after. Where a stage
-has one subject that is the share of moves; of a basket it is what people mean, while lift keeps to shares of moves,
-because whoever buys much now buys much next time, and would lift everything.
+Every pair of a subject before and one that came is a *move*. A transition a → b has
+
+- `confidence`: the share of the occasions with a, and without b, before, to which b came;
+- `lift`: its moves over those that popularity alone would make, that is, if each occasion's newcomers were drawn from
+  what was not there before, in proportion to how often each subject comes when it can.
+
+For stages of one subject that is the lift of the live tables (`intents/tables.py`: the share of a's moves that lead to
+b, over b's share of all moves) but for the factor 1 - share of a. Baskets need more: whoever buys much now buys much
+next time, which would lift everything, and what is bought together with a cannot come after it, which would lower just
+what belongs together. And a visit counts once, not once a view: support and intervals are about occasions. Where a
+share is used to foresee, it is the live one, smoothed by SMOOTHING moves in proportion to b's own share.
 """
 
 from collections.abc import Iterator
@@ -32,16 +37,30 @@ _SEED: Final = 20_111_209
 
 
 @dataclass(frozen=True, slots=True)
-class Moves:
-    """Moves, columns (m,): the stage that each leads to, and its two subjects."""
+class Occasions:
+    """Occasions in order, each of one `stage` (o,).
+
+    What was before: `before_of` (p,) is the occasion, ascending, `before` (p,) the subject. What came: `came_of` (r,),
+    `came` (r,).
+    """
 
     stage: I64
-    origin: I64
-    target: I64
+    before_of: I64
+    before: I64
+    came_of: I64
+    came: I64
 
-    def part(self, keep: Bool) -> "Moves":
-        """Those moves only."""
-        return Moves(self.stage[keep], self.origin[keep], self.target[keep])
+    def part(self, keep: Bool) -> "Occasions":
+        """Those occasions (o,) only."""
+        number = np.cumsum(keep) - 1
+        before, came = keep[self.before_of], keep[self.came_of]
+        return Occasions(
+            self.stage[keep],
+            number[self.before_of[before]],
+            self.before[before],
+            number[self.came_of[came]],
+            self.came[came],
+        )
 
 
 def recent(stages: Stages, at: I64, back: int) -> tuple[I64, I64, I64]:
@@ -69,29 +88,28 @@ def rank_within(owner: I64) -> I64:
     return rank
 
 
-def moves_next(stages: Stages, *, again: bool = False) -> Moves:
-    """Moves to each customer's next stage; with `again` also to what was in the stage before, itself included."""
-    owner, target = stages.of(np.arange(len(stages)))[0], stages.subject
-    at, origin, _ = recent(stages, np.arange(len(stages)), 1)
+def next_occasions(stages: Stages, *, again: bool = False) -> Occasions:
+    """Each customer's stages but the first; with `again` what was in the stage before may come, too."""
+    at = np.flatnonzero(stages.customer[1:] == stages.customer[:-1]) + 1
+    came_of, place = stages.of(at)
+    came = stages.subject[place]
+    before_of, before, _ = recent(stages, at, 1)
     if not again:
         known = max(len(stages.names), 1)
-        new = ~np.isin(owner * known + target, at * known + origin)
-        owner, target = owner[new], target[new]
-    first = np.searchsorted(owner, np.arange(len(stages) + 1))
-    row, place = expand(first[at], np.diff(first)[at])
-    return Moves(at[row], origin[row], target[place])
+        new = ~np.isin(came_of * known + came, before_of * known + before)
+        came_of, came = came_of[new], came[new]
+    return Occasions(at, before_of, before, came_of, came)
 
 
-def moves_outcome(stages: Stages) -> Moves:
-    """Moves to outcomes, from the latest other subjects."""
+def outcome_occasions(stages: Stages) -> Occasions:
+    """Each outcome's subject of a stage, an occasion of its own."""
     at = np.flatnonzero(stages.outcome)
-    stage, target = np.searchsorted(stages.starts, at, "right") - 1, stages.subject[at]
-    index, origin, _ = recent(stages, stage, LOOK_BACK)
-    other = origin != target[index]
-    index, origin = index[other], origin[other]
-    keep = rank_within(index) < OUTCOME_ORIGINS
-    index, origin = index[keep], origin[keep]
-    return Moves(stage[index], origin, target[index])
+    stage, came = np.searchsorted(stages.starts, at, "right") - 1, stages.subject[at]
+    before_of, before, _ = recent(stages, stage, LOOK_BACK)
+    other = before != came[before_of]
+    before_of, before = before_of[other], before[other]
+    keep = rank_within(before_of) < OUTCOME_ORIGINS
+    return Occasions(stage, before_of[keep], before[keep], np.arange(len(at)), came)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,45 +127,79 @@ class Transition:
 
 
 class Transitions:
-    """What was learned from some moves.
+    """What was learned from some occasions.
 
     Distinct transitions in ascending order of (origin, target), columns (t,): `origin`, `target`, `count` (of moves),
-    `customers`. By subject (s,): `leaving` and `arriving` moves, and `stages_with` it that something came after.
+    `customers`. By subject (s,): `leaving` and `arriving` moves; transitions from it are [first[s], first[s + 1]).
     """
 
-    def __init__(self, stages: Stages, moves: Moves) -> None:
-        """Count moves of `stages`, all or a part of them."""
+    def __init__(self, stages: Stages, occasions: Occasions) -> None:
+        """Count occasions of `stages`, all or a part of them."""
         self.names = stages.names
         known = self.known = max(len(stages.names), 1)
-        key, self._transition = np.unique(moves.origin * known + moves.target, return_inverse=True)
+        self._occasions, self._people = occasions, stages.customers
+        self._customer = stages.customer[occasions.stage]
+        starts = np.searchsorted(occasions.came_of, np.arange(len(occasions.stage) + 1))
+        row, place = expand(starts[occasions.before_of], np.diff(starts)[occasions.before_of])
+        origin, target = occasions.before[row], occasions.came[place]
+        self._came = np.diff(starts)
+        self._move_of = occasions.before_of[row]
+        key, self._transition = np.unique(origin * known + target, return_inverse=True)
         self.origin, self.target = key // known, key % known
         self.count = np.bincount(self._transition, minlength=len(key)).astype(np.int64)
-        self.leaving = np.bincount(moves.origin, minlength=known).astype(np.int64)
-        self.arriving = np.bincount(moves.target, minlength=known).astype(np.int64)
-        self.stages_with = np.bincount(np.unique(moves.stage * known + moves.origin) % known, minlength=known)
-        self._moves, self._people = moves, stages.customers
-        self._customer = stages.customer[moves.stage]
-        pairs = np.unique(self._transition * (self._people + 1) + self._customer)
+        self.leaving = np.bincount(origin, minlength=known).astype(np.int64)
+        self.arriving = np.bincount(target, minlength=known).astype(np.int64)
+        pairs = np.unique(self._transition * (self._people + 1) + self._customer[self._move_of])
         self.customers = np.bincount(pairs // (self._people + 1), minlength=len(key)).astype(np.int64)
         self.first = np.searchsorted(self.origin, np.arange(known + 1))
+        self._together_of, self._together = self._both_before(key)
+
+    def _both_before(self, key: I64) -> tuple[I64, I64]:
+        """(occasion, transition) wherever both subjects of a transition were before."""
+        before_of, before = self._occasions.before_of, self._occasions.before
+        starts = np.searchsorted(before_of, np.arange(len(self._came) + 1))
+        row, other = expand(starts[before_of], np.diff(starts)[before_of])
+        both = before[row] * self.known + before[other]
+        place = np.minimum(np.searchsorted(key, both), len(key) - 1)
+        found = key[place] == both if len(key) else np.zeros(0, dtype=bool)
+        return before_of[row[found]], place[found]
 
     @property
     def total(self) -> int:
         """Number of moves."""
-        return len(self._customer)
+        return len(self._transition)
 
     def share(self) -> F64:
         """Each subject's share of all moves (s,), smoothed by one move of each."""
         return (self.arriving + 1.0) / (self.total + self.known)
 
     def confidence(self) -> F64:
-        """(t,) the share of the stages with the origin that the target came after."""
-        share: F64 = self.count / np.maximum(self.stages_with[self.origin], 1)
+        """(t,) the share of the occasions with the origin and without the target before to which the target came."""
+        with_origin = np.bincount(self._occasions.before, minlength=self.known)[self.origin]
+        with_both = np.bincount(self._together, minlength=len(self.count))
+        share: F64 = self.count / np.maximum(with_origin - with_both, 1)
         return share
 
     def lift(self) -> F64:
-        """(t,) the share of the origin's moves that lead to the target, over the target's share of all."""
-        return _lift(self.count, self.leaving[self.origin], self.arriving[self.target], self.total)
+        """(t,) moves over those that popularity alone would make."""
+        return self._lift(np.ones(self._people), np.arange(len(self.count)), self._transition, self._together)
+
+    def _lift(self, weight: F64, rows: I64, moved: I64, together: I64) -> F64:
+        """Lift of transitions `rows`, customers weighted; `moved`, `together`: each one's place among `rows`, or -1."""
+        said, known = self._occasions, self.known
+        each = weight[self._customer]
+        newcomers = each * self._came
+        chances = newcomers.sum() - np.bincount(said.before, newcomers[said.before_of], known)
+        rate = np.bincount(said.came, each[said.came_of], known) / np.maximum(chances, 1.0)
+        left = rate.sum() - np.bincount(said.before_of, rate[said.before], len(each))
+        draws = newcomers / np.maximum(left, 1e-12)
+        with_origin = np.bincount(said.before, draws[said.before_of], known)[self.origin[rows]]
+        mine, both = moved >= 0, together >= 0
+        count = np.bincount(moved[mine], each[self._move_of[mine]], len(rows))
+        with_both = np.bincount(together[both], draws[self._together_of[both]], len(rows))
+        expected = rate[self.target[rows]] * (with_origin - with_both)
+        lift: F64 = np.divide(count, expected, out=np.zeros(len(rows)), where=expected > 1e-9)
+        return lift
 
     def supported(self, min_customers: int) -> I64:
         """Rows of the transitions that at least so many customers made."""
@@ -167,14 +219,8 @@ class Transitions:
             return np.zeros(0), np.zeros(0)
         place = np.full(len(self.count), -1)
         place[rows] = np.arange(len(rows))
-        mine = place[self._transition] >= 0
-        where, who = place[self._transition[mine]], self._customer[mine]
-        lifts = np.empty((resamples, len(rows)))
-        for number, weight in enumerate(resampled(self._people, resamples)):
-            each = weight[self._customer]
-            leaving = np.bincount(self._moves.origin, each, self.known)[self.origin[rows]]
-            arriving = np.bincount(self._moves.target, each, self.known)[self.target[rows]]
-            lifts[number] = _lift(np.bincount(where, weight[who], len(rows)), leaving, arriving, float(each.sum()))
+        moved, together = place[self._transition], place[self._together]
+        lifts = [self._lift(weight, rows, moved, together) for weight in resampled(self._people, resamples)]
         low, high = np.quantile(lifts, [0.025, 0.975], axis=0)
         return low, high
 
@@ -199,9 +245,3 @@ def resampled(people: int, resamples: int = RESAMPLES) -> Iterator[F64]:
     draw = np.random.default_rng(_SEED)
     for _ in range(resamples):
         yield np.bincount(draw.integers(0, people, people), minlength=people).astype(np.float64)
-
-
-def _lift(count: I64 | F64, leaving: I64 | F64, arriving: I64 | F64, total: float) -> F64:
-    expected = leaving * arriving.astype(np.float64) / max(total, 1.0)
-    lift: F64 = np.divide(count, expected, out=np.zeros(len(count)), where=expected > 0)
-    return lift

@@ -8,7 +8,7 @@ from intents.catalog import Catalogue
 from intents.learned_journeys import Chain, DeclaredStep, best, chains, declared
 from intents.next_lists import Judged, judge
 from intents.stages import Stages
-from intents.transitions import Transition, Transitions, moves_next, moves_outcome
+from intents.transitions import Transition, Transitions, next_occasions, outcome_occasions
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,8 @@ class Report:
         stage = "basket" if self.baskets else "visit"
         for chain in self.chains:
             first, *steps = [
-                f"{label(step.target)} (in {step.confidence:.0%} of the next {stage}s, {step.lift:.2f} times as often as "
-                f"after anything, {step.customers:,} customers)"
+                f"{label(step.target)} (in {step.confidence:.0%} of the next {stage}s, {step.lift:.2f} times as often "
+                f"as by popularity; {step.customers:,} customers)"
                 for step in chain.steps
             ]
             yield f"{label(chain.stages[0])}, then {first}" + "".join(f", then {step}" for step in steps)
@@ -47,8 +47,8 @@ def report(
     stages: Stages, catalogue: Catalogue, hold_back: float, min_customers: int, most: int, how_many: int
 ) -> Report:
     """Learn and judge. `most` transitions of each kind are told, the surest lift first, and `how_many` chains."""
-    learned = Transitions(stages, moves_next(stages))
-    outcome = None if stages.baskets else Transitions(stages, moves_outcome(stages))
+    learned = Transitions(stages, next_occasions(stages))
+    outcome = None if stages.baskets else Transitions(stages, outcome_occasions(stages))
     return Report(
         stages.baskets,
         len(stages),

@@ -1,4 +1,4 @@
-"""`micro-intents journeys`: which subject customers want after which, learned from a recording and judged on its end."""
+"""`micro-intents journeys`: which subject customers want after which, learned and judged on a recording."""
 
 import json
 import math

@@ -71,11 +71,15 @@ def _toml(found: "Iterable[Theme]", called: str) -> str:
         label = theme.name.replace("_", " ").capitalize()
         lines += [
             "",
-            f"# {theme.products:,} products, {theme.customers:,} customers, together {theme.together:.1f} times as often",
-            f"[intent.{json.dumps(theme.name, ensure_ascii=False)}]"
-            if not theme.name.isascii() or not theme.name.replace("_", "").replace("-", "").isalnum()
-            else f"[intent.{theme.name}]",
+            f"# {theme.products:,} products, {theme.customers:,} customers; together {theme.together:.1f} × chance",
+            f"[intent.{_key(theme.name)}]",
             f"label = {json.dumps(label, ensure_ascii=False)}",
             f"name = [{rule}]",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _key(name: str) -> str:
+    """A TOML key, in quotes where it must be."""
+    bare = name.isascii() and name.replace("_", "").replace("-", "").isalnum()
+    return name if bare else json.dumps(name, ensure_ascii=False)
