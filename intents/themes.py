@@ -4,7 +4,7 @@ For shops whose products have names but no categories. A word is a theme if
 
 1. many products and customers share it (it and its plural are one word);
 2. it is no *variant*: where two names differ in one word only, that word tells versions of one product apart (colours,
-   sizes, motifs); a word that does so in a quarter of its products is left out;
+   sizes, motifs); a word that does so in a quarter of its names (of three words or more) is left out;
 3. its products go together: two of them are in one basket at least twice as often as any two that sell as well;
 4. it is not among the few WORDS_APART (grammar, materials, looks), which pass the other three.
 
@@ -32,6 +32,8 @@ MIN_TOGETHER: Final = 2.0
 PHRASE_SHARE: Final = 2 / 3
 """Share of a word's products whose names have it beside the same other word, from which the two are told as one."""
 _SHORTEST: Final = 3
+_TELLING: Final = 3
+"""Words of a name that may be a version of another: two that share one word of two need not be one product."""
 _BASKET: Final = 60
 """Products of the largest basket that is looked at: who buys everything says nothing about what goes together."""
 
@@ -130,17 +132,17 @@ class _Vocabulary:
     def _count_variants(self) -> None:
         """Count each word's names, and those that become another name when only that word is another."""
         others: dict[tuple[str, ...], set[str]] = defaultdict(set)
-        names = {tuple(self._singular[word] for word in name) for name in self.names}
+        names = {tuple(self._singular[word] for word in name) for name in self.names if len(name) >= _TELLING}
         holes = [(word, (*name[:at], "", *name[at + 1 :])) for name in names for at, word in enumerate(name)]
         for word, rest in holes:
             others[rest].add(word)
         for word, rest in holes:
             self._names_with[word] += 1
-            self._variants[word] += len(others[rest]) > 1 and any(rest)
+            self._variants[word] += len(others[rest]) > 1
 
     def variant_share(self, word: str) -> float:
         """Share of a word's names that tell versions of one product apart by it."""
-        return self._variants[word] / self._names_with[word]
+        return self._variants[word] / max(self._names_with[word], 1)
 
     def rule(self, word: str) -> tuple[str, ...]:
         """The word in the forms that occur, or with the neighbour that it hardly occurs without."""

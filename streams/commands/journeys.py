@@ -93,7 +93,7 @@ def _print(file: Path, format_name: str, found: "Report", catalogue: "Catalogue"
     for number, words in enumerate(found.chains_in_words(catalogue.label), 1):
         if number == 1:
             console.print("Journeys, each step by the most customers beyond chance:", style="bold")
-        console.print(f"{number:2}. {words}", markup=False)
+        console.print(f"{number:2}. {words}", markup=False, soft_wrap=True)
     for judged in found.judged:
         _print_judged(console, judged)
 
@@ -141,7 +141,8 @@ def _print_judged(console: "Console", judged: "object") -> None:
     from streams.commands.console import cells, table
 
     assert isinstance(judged, Judged)
-    shown = table(f"{judged.what} ({judged.came:,}, {judged.customers:,} customers)", *LISTS, "journeys less popular")
+    console.print(f"{judged.what}: {judged.came:,} of {judged.customers:,} customers", style="bold", markup=False)
+    shown = table("", *LISTS, "gain on popular")
     for metric, numbers in judged.numbers.items():
         each = [numbers[name] for name in LISTS] + [judged.gain[metric]]
         shown.add_row(*cells(metric, *(_number(n.value, n.low, n.high) for n in each)))
