@@ -1,5 +1,7 @@
 """Chains grow by what is surely oftener than by chance; declared steps are found among what was learned."""
 
+import numpy as np
+
 from intents.catalog import Journey
 from intents.learned_journeys import SURE, best, chains, declared
 from intents.stages import Touch, stages_of
@@ -42,6 +44,29 @@ def test_chains_do_not_go_round() -> None:
     stages = stages_of(made)
     found = chains(Transitions(stages, next_occasions(stages)), 5, 10)
     assert found == []
+
+
+def test_each_chain_has_its_own_beginning_and_steps() -> None:
+    """A second chain from the same subject, or by a transition of another chain, is not told."""
+    made: list[Touch] = []
+    paths = [("a", "d", "e"), ("a", "f", "g"), ("x", "b", "c"), ("y", "b", "c")]
+    for number, path in enumerate(paths * 30):
+        made += baskets(*((subject,) for subject in path), customer=f"c{number}")
+    stages = stages_of(made)
+    found = chains(Transitions(stages, next_occasions(stages)), 5, 10)
+    assert sorted(chain.stages[0] == "a" for chain in found) == [False, True]
+
+
+def test_chance_makes_no_chains() -> None:
+    """Of what customers do at random, no step is told that might be chance."""
+    draw = np.random.default_rng(3)
+    made: list[Touch] = []
+    for number in range(300):
+        path = draw.choice(["a", "b", "c", "d", "e", "f"], 6)
+        made += baskets(*((str(subject),) for subject in path), customer=f"c{number}")
+    stages = stages_of(made)
+    found = chains(Transitions(stages, next_occasions(stages)), 5, 10)
+    assert all(step.lift_low > SURE for chain in found for step in chain.steps) and len(found) < 3
 
 
 def test_best_first() -> None:
