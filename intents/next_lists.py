@@ -5,7 +5,9 @@ subject that did come is what counts. Scores, p being the smoothed share of move
 
 - *transitions*: the sum of p over the latest subjects, faded by .8 a step;
 - *journeys*: that, times the same sum of affinities (plus a little);
-- *popular*: the subject's share of all moves, whoever the customer is.
+- *popular*: the subject's share of all moves, whoever the customer is;
+- *lately*: the same over the last tenth of the time that was learned from;
+- *latest*: the customer's latest subjects, the latest first, then the popular ones (in lists of all only).
 
 Lists of *new* subjects leave out what the customer was about before; lists of *all*, in a clickstream, the subject of
 the stage before, because a visit to the same subject is no next one. What is learned stays as it is at the cut; what
@@ -39,7 +41,9 @@ VISITS_BACK: Final = 5
 A_LITTLE: Final = 0.02
 """Affinity of subjects that no customer has both of."""
 HITS: Final = (1, 3, 5, 10)
-LISTS: Final = ("journeys", "transitions", "popular")
+LISTS: Final = ("journeys", "transitions", "popular", "lately", "latest")
+LATELY: Final = 0.1
+_LATELY_PRIOR: Final = 50.0
 _CHUNK: Final = 2_000_000
 """Scores that are held at once."""
 
@@ -57,7 +61,7 @@ class Measured:
 class Judged:
     """Lists judged on one kind of what came: `what` it is, how often it came, to how many customers.
 
-    `numbers[metric][list]`, metrics hit@1, 3, 5, 10 and mrr; `gain[metric]` is the first list less the last.
+    `numbers[metric][list]`, metrics hit@1, 3, 5, 10 and mrr; `gain[metric]` is journeys less popular.
     """
 
     what: str
@@ -81,10 +85,10 @@ def judge(stages: Stages, cut_ms: int) -> list[Judged]:
     late = (~early & follows)[owner]
     new = touched.new(stages.customer[owner], stages.subject, owner)
     affinity = Affinity(stages, early)
-    to_others = _Lists(stages, _learned(stages, next_occasions(stages), early), affinity, touched)
+    to_others = _Lists(stages, next_occasions(stages), early, affinity, touched)
     to_all = to_others
     if stages.baskets:
-        to_all = _Lists(stages, _learned(stages, next_occasions(stages, again=True), early), affinity, touched)
+        to_all = _Lists(stages, next_occasions(stages, again=True), early, affinity, touched)
     kinds = [("next, new to the customer", to_others, late & new, True), ("next, all", to_all, late, False)]
     if not stages.baskets:
         bought = late & stages.outcome
@@ -94,10 +98,6 @@ def judge(stages: Stages, cut_ms: int) -> list[Judged]:
             ("next outcome, all", to_others, bought, False),
         ]
     return [_judged(what, lists, owner[mine], stages.subject[mine], only_new) for what, lists, mine, only_new in kinds]
-
-
-def _learned(stages: Stages, occasions: Occasions, early: Bool) -> Transitions:
-    return Transitions(stages, occasions.part(early[occasions.stage]))
 
 
 class _FirstTouch:
@@ -125,9 +125,14 @@ class _FirstTouch:
 class _Lists:
     """Scores of all subjects at any stage."""
 
-    def __init__(self, stages: Stages, learned: Transitions, affinity: Affinity, touched: _FirstTouch) -> None:
+    def __init__(
+        self, stages: Stages, occasions: Occasions, early: Bool, affinity: Affinity, touched: _FirstTouch
+    ) -> None:
+        """Learn from the occasions at the `early` stages (s,)."""
         self.stages, self._touched, self._affinity = stages, touched, affinity
-        self._learned, self._share = learned, learned.share()
+        self._learned = Transitions(stages, occasions.part(early[occasions.stage]))
+        self._share = self._learned.share()
+        self._lately = _lately(stages, occasions, early, self._share)
 
     def places(self, stage: I64, subject: I64, new: bool) -> I64:
         """Places from 1, (LISTS, w), of the subjects that came at these stages, which ascend."""
@@ -144,7 +149,7 @@ class _Lists:
                 places[number, mine] = _place(scores, row, subject[mine])
         return places
 
-    def _scores(self, at: I64) -> tuple[F64, F64, F64]:
+    def _scores(self, at: I64) -> tuple[F64, ...]:
         """Scores (at, s) by each of LISTS."""
         learned, known = self._learned, len(self._share)
         baskets = self.stages.baskets
@@ -161,7 +166,14 @@ class _Lists:
         row, place = expand(kin.first[origin], np.diff(kin.first)[origin])
         faded = np.power(FADE, rank.astype(np.float64))[row]
         affinities = _summed(owner[row], kin.other[place], faded * kin.cosine[place], len(at), known)
-        return transitions * (affinities + A_LITTLE), transitions, np.tile(self._share, (len(at), 1))
+        popular, lately = (np.tile(share, (len(at), 1)) for share in (self._share, self._lately))
+        return transitions * (affinities + A_LITTLE), transitions, popular, lately, self._latest(at)
+
+    def _latest(self, at: I64) -> F64:
+        owner, subject, _ = recent(self.stages, at, LOOK_BACK)
+        latest = np.tile(self._share, (len(at), 1))
+        latest[owner, subject] = 1.0 + 1.0 / (1.0 + rank_within(owner))
+        return latest
 
     def _left_out(self, at: I64, new: bool) -> Bool:
         out = np.zeros((len(at), len(self._share)), dtype=bool)
@@ -171,6 +183,17 @@ class _Lists:
             owner, subject, _ = recent(self.stages, at, 1)
             out[owner, subject] = True
         return out
+
+
+def _lately(stages: Stages, occasions: Occasions, early: Bool, share: F64) -> F64:
+    """Each subject's share of what came in the last part of the early time, shrunk to its share of all of it."""
+    if not early.any():
+        return share
+    first, last = int(stages.time_ms[early].min()), int(stages.time_ms[early].max())
+    late = (early & (stages.time_ms >= last - (last - first) * LATELY))[occasions.stage]
+    came = np.bincount(occasions.part(late).came, minlength=len(share))
+    lately: F64 = (came + _LATELY_PRIOR * share) / (came.sum() + _LATELY_PRIOR)
+    return lately
 
 
 def _summed(row: I64, column: I64, values: F64, rows: int, columns: int) -> F64:
@@ -190,13 +213,15 @@ def _place(scores: F64, row: I64, subject: I64) -> I64:
 def _judged(what: str, lists: _Lists, stage: I64, subject: I64, new: bool) -> Judged:
     places = lists.places(stage, subject, new)
     customer = lists.stages.customer[stage]
+    names = LISTS[:-1] if new else LISTS
     worth = {f"hit@{k}": (places <= k).astype(np.float64) for k in HITS} | {"mrr": 1.0 / np.maximum(places, 1)}
     people, person = np.unique(customer, return_inverse=True)
-    rows = [row for values in worth.values() for row in (*values, values[0] - values[-1])]
+    popular = LISTS.index("popular")
+    rows = [row for values in worth.values() for row in (*values[: len(names)], values[0] - values[popular])]
     measured = iter(_measured(np.array(rows), person, len(people)))
     numbers, gain = {}, {}
     for metric in worth:
-        numbers[metric] = {name: next(measured) for name in LISTS}
+        numbers[metric] = {name: next(measured) for name in names}
         gain[metric] = next(measured)
     return Judged(what, len(stage), len(people), numbers, gain)
 

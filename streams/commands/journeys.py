@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from intents.catalog import Catalogue
+    from intents.next_lists import Judged, Measured
     from streams.journey_report import Report
     from streams.recordings import RecordingBatch
     from streams.settings import Settings
@@ -136,18 +137,22 @@ def _print_declared(console: "Console", found: "Report", catalogue: "Catalogue")
     console.print(shown)
 
 
-def _print_judged(console: "Console", judged: "object") -> None:
-    from intents.next_lists import LISTS, Judged
+def _print_judged(console: "Console", judged: "Judged") -> None:
     from streams.commands.console import cells, table
 
-    assert isinstance(judged, Judged)
     console.print(f"{judged.what}: {judged.came:,} of {judged.customers:,} customers", style="bold", markup=False)
-    shown = table("", *LISTS, "gain on popular")
+    shown = table("", *judged.numbers["mrr"], "gain on popular")
     for metric, numbers in judged.numbers.items():
-        each = [numbers[name] for name in LISTS] + [judged.gain[metric]]
-        shown.add_row(*cells(metric, *(_number(n.value, n.low, n.high) for n in each)))
+        first, *others = numbers.values()
+        gain = judged.gain[metric]
+        shown.add_row(*cells(metric, _interval(first), *(_number(n.value) for n in others), _interval(gain)))
     console.print(shown)
 
 
-def _number(value: float, low: float, high: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+def _interval(measured: "Measured") -> str:
+    low, high = _number(measured.low), _number(measured.high)
+    return "–" if math.isnan(measured.value) else f"{_number(measured.value)} [{low}, {high}]"
+
+
+def _number(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.3f}"

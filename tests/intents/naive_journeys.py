@@ -7,7 +7,7 @@ from math import sqrt
 
 from features.kinds import ASKED, OUTCOMES
 from intents.affinity import MOST_SUBJECTS
-from intents.next_lists import A_LITTLE, BASKETS_BACK, FADE, VISITS_BACK
+from intents.next_lists import A_LITTLE, BASKETS_BACK, FADE, LATELY, VISITS_BACK
 from intents.stages import DAY_MS, Touch
 from intents.transitions import LOOK_BACK, OUTCOME_ORIGINS, SMOOTHING
 
@@ -164,8 +164,8 @@ def naive_affinity(stages: list[NaiveStage], part: list[bool], subjects: Sequenc
 
 def naive_places(
     stages: list[NaiveStage], at: int, came: str, new: bool, baskets: bool, subjects: Sequence[str], cut_ms: int
-) -> tuple[int, int, int]:
-    """Places of what came in the lists by journeys, by transitions, and by popularity."""
+) -> tuple[int, ...]:
+    """Places of what came in each of LISTS."""
     early = [stage.time_ms < cut_ms for stage in stages]
     occasions = [o for o in naive_next(stages, again=baskets and not new) if early[o.stage]]
     learned = NaiveTransitions(stages, occasions, {})
@@ -177,15 +177,31 @@ def naive_places(
         recent = [(subject, FADE**rank) for rank, (subject, _) in enumerate(visited)]
     had = {s for stage in stages[:at] if stage.customer == stages[at].customer for s in stage.subjects}
     out = had if new else (set() if baskets else set(stages[at - 1].subjects))
-    lists: list[list[float]] = [[], [], []]
+    lately = _lately(stages, naive_next(stages, again=baskets and not new), cut_ms)
+    latest = [subject for subject, _ in naive_recent(stages, at, LOOK_BACK)]
+    lists: list[list[float]] = [[], [], [], [], []]
     for subject in subjects:
         transitions = sum(fade * learned.foreseen(a, subject, subjects) for a, fade in recent)
         affinity = sum(fade * kin.get((a, subject), 0.0) for a, fade in recent)
-        scores = (transitions * (affinity + A_LITTLE), transitions, learned.share(subject, subjects))
+        popular = learned.share(subject, subjects)
+        of_late = (lately[subject] + 50 * popular) / (lately.total() + 50)
+        own = 2 - latest.index(subject) / 100 if subject in latest else popular
+        scores = (transitions * (affinity + A_LITTLE), transitions, popular, of_late, own)
         for row, score in zip(lists, scores, strict=True):
             row.append(-1.0 if subject in out else score)
     index = subjects.index(came)
-    return tuple(  # type: ignore[return-value]  # there are three lists
+    return tuple(
         1 + sum(s > row[index] + 1e-12 or (abs(s - row[index]) <= 1e-12 and i < index) for i, s in enumerate(row))
         for row in lists
     )
+
+
+def _lately(stages: list[NaiveStage], occasions: list[NaiveOccasion], cut_ms: int) -> Counter[str]:
+    """What came how often in the last part of the time before the cut."""
+    early = [stage.time_ms for stage in stages if stage.time_ms < cut_ms]
+    came: Counter[str] = Counter()
+    for occasion in occasions:
+        time_ms = stages[occasion.stage].time_ms
+        if time_ms < cut_ms and time_ms >= max(early) - (max(early) - min(early)) * LATELY:
+            came.update(occasion.came)
+    return came
