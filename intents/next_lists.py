@@ -4,7 +4,8 @@ At each stage after the cut every subject has a score from what its customer was
 subject that did come is what counts. Scores, p being the smoothed share of moves from a recent subject to this one:
 
 - *transitions*: the sum of p over the latest subjects, faded by .8 a step;
-- *journeys*: that, times the same sum of affinities (plus a little);
+- *journeys*: that, times the same sum of affinities (plus a little); in lists of all, the chance that the subject comes
+  again, as learned by how long ago it was there, plus, for what does not come again, its share of those products;
 - *popular*: the subject's share of all moves, whoever the customer is;
 - *lately*: the same over the last tenth of the time that was learned from;
 - *latest*: the customer's latest subjects, the latest first, then the popular ones (in lists of all only).
@@ -44,7 +45,7 @@ HITS: Final = (1, 3, 5, 10)
 LISTS: Final = ("journeys", "transitions", "popular", "lately", "latest")
 LATELY: Final = 0.1
 _LATELY_PRIOR: Final = 50.0
-_CHUNK: Final = 2_000_000
+_CHUNK: Final = 500_000
 """Scores that are held at once."""
 
 
@@ -133,6 +134,7 @@ class _Lists:
         self._learned = Transitions(stages, occasions.part(early[occasions.stage]))
         self._share = self._learned.share()
         self._lately = _lately(stages, occasions, early, self._share)
+        self._returns = _Returns(stages, early)
 
     def places(self, stage: I64, subject: I64, new: bool) -> I64:
         """Places from 1, (LISTS, w), of the subjects that came at these stages, which ascend."""
@@ -144,12 +146,12 @@ class _Lists:
             mine = slice(*np.searchsorted(stage, [at[0], at[-1] + 1]).tolist())
             row = np.searchsorted(at, stage[mine])
             out = self._left_out(at, new)
-            for number, scores in enumerate(self._scores(at)):
+            for number, scores in enumerate(self._scores(at, new)):
                 scores[out] = -1.0
                 places[number, mine] = _place(scores, row, subject[mine])
         return places
 
-    def _scores(self, at: I64) -> tuple[F64, ...]:
+    def _scores(self, at: I64, new: bool) -> tuple[F64, ...]:
         """Scores (at, s) by each of LISTS."""
         learned, known = self._learned, len(self._share)
         baskets = self.stages.baskets
@@ -166,8 +168,11 @@ class _Lists:
         row, place = expand(kin.first[origin], np.diff(kin.first)[origin])
         faded = np.power(FADE, rank.astype(np.float64))[row]
         affinities = _summed(owner[row], kin.other[place], faded * kin.cosine[place], len(at), known)
+        journeys = transitions * (affinities + A_LITTLE)
+        if not new:
+            journeys = self._returns.added(journeys, at)
         popular, lately = (np.tile(share, (len(at), 1)) for share in (self._share, self._lately))
-        return transitions * (affinities + A_LITTLE), transitions, popular, lately, self._latest(at)
+        return journeys, transitions, popular, lately, self._latest(at)
 
     def _latest(self, at: I64) -> F64:
         owner, subject, _ = recent(self.stages, at, LOOK_BACK)
@@ -183,6 +188,36 @@ class _Lists:
             owner, subject, _ = recent(self.stages, at, 1)
             out[owner, subject] = True
         return out
+
+
+class _Returns:
+    """What comes again: how likely each recent subject is, by how long ago it was there, and how much else comes."""
+
+    def __init__(self, stages: Stages, early: Bool) -> None:
+        self._stages = stages
+        at = np.flatnonzero(early[1:] & (stages.customer[1:] == stages.customer[:-1])) + 1
+        owner, subject, ago = self._recent(at)
+        index, place = stages.of(at)
+        known = max(len(stages.names), 1)
+        again = np.isin(owner * known + subject, index * known + stages.subject[place])
+        there = np.bincount(ago, minlength=LOOK_BACK)
+        self._chance = np.bincount(ago[again], minlength=len(there)) / np.maximum(there, 1)
+        self._else = (len(place) - int(again.sum())) / max(len(at), 1)
+
+    def _recent(self, at: I64) -> tuple[I64, I64, I64]:
+        """(index into `at`, subject, how long ago): baskets ago, or its place among the latest that may come next."""
+        owner, subject, age = recent(self._stages, at, LOOK_BACK)
+        if self._stages.baskets:
+            return owner, subject, age - 1
+        owner, subject = owner[age > 1], subject[age > 1]
+        return owner, subject, np.minimum(rank_within(owner), LOOK_BACK - 1)
+
+    def added(self, scores: F64, at: I64) -> F64:
+        """Scores (at, s) as expected numbers of each subject: again, or as a share of what else comes."""
+        owner, subject, ago = self._recent(at)
+        expected: F64 = self._else * scores / scores.sum(axis=1, keepdims=True)
+        expected[owner, subject] += self._chance[ago]
+        return expected
 
 
 def _lately(stages: Stages, occasions: Occasions, early: Bool, share: F64) -> F64:

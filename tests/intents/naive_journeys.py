@@ -179,6 +179,7 @@ def naive_places(
     out = had if new else (set() if baskets else set(stages[at - 1].subjects))
     lately = _lately(stages, naive_next(stages, again=baskets and not new), cut_ms)
     latest = [subject for subject, _ in naive_recent(stages, at, LOOK_BACK)]
+    journeys: list[float] = []
     lists: list[list[float]] = [[], [], [], [], []]
     for subject in subjects:
         transitions = sum(fade * learned.foreseen(a, subject, subjects) for a, fade in recent)
@@ -186,9 +187,18 @@ def naive_places(
         popular = learned.share(subject, subjects)
         of_late = (lately[subject] + 50 * popular) / (lately.total() + 50)
         own = 2 - latest.index(subject) / 100 if subject in latest else popular
-        scores = (transitions * (affinity + A_LITTLE), transitions, popular, of_late, own)
+        journeys.append(transitions * (affinity + A_LITTLE))
+        scores = (journeys[-1], transitions, popular, of_late, own)
         for row, score in zip(lists, scores, strict=True):
             row.append(-1.0 if subject in out else score)
+    if not new:
+        chance, other = _returns(stages, early, baskets)
+        total = sum(journeys)
+        ago = dict(_ago(stages, at, baskets))
+        lists[0] = [
+            -1.0 if subject in out else other * score / total + chance.get(ago.get(subject, -1), 0.0)
+            for subject, score in zip(subjects, journeys, strict=True)
+        ]
     index = subjects.index(came)
     return tuple(
         1 + sum(s > row[index] + 1e-12 or (abs(s - row[index]) <= 1e-12 and i < index) for i, s in enumerate(row))
@@ -205,3 +215,27 @@ def _lately(stages: list[NaiveStage], occasions: list[NaiveOccasion], cut_ms: in
         if time_ms < cut_ms and time_ms >= max(early) - (max(early) - min(early)) * LATELY:
             came.update(occasion.came)
     return came
+
+
+def _ago(stages: list[NaiveStage], at: int, baskets: bool) -> list[tuple[str, int]]:
+    """How long ago each recent subject was there that may come again."""
+    recent = naive_recent(stages, at, LOOK_BACK)
+    if baskets:
+        return [(subject, age - 1) for subject, age in recent]
+    others = [subject for subject, age in recent if age > 1]
+    return [(subject, min(place, LOOK_BACK - 1)) for place, subject in enumerate(others)]
+
+
+def _returns(stages: list[NaiveStage], early: list[bool], baskets: bool) -> tuple[dict[int, float], float]:
+    """Chance to come again by how long ago, and how much else comes at a stage."""
+    there: Counter[int] = Counter()
+    again: Counter[int] = Counter()
+    came = seen = 0
+    for at in range(1, len(stages)):
+        if early[at] and stages[at].customer == stages[at - 1].customer:
+            seen += 1
+            came += len(stages[at].subjects)
+            for subject, ago in _ago(stages, at, baskets):
+                there[ago] += 1
+                again[ago] += subject in stages[at].subjects
+    return {ago: again[ago] / count for ago, count in there.items()}, (came - again.total()) / max(seen, 1)
