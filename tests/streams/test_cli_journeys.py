@@ -125,7 +125,7 @@ def test_no_recording(tmp_path: Path) -> None:
 
 
 def test_journeys_of_online_retail(recordings: Path, tmp_path: Path) -> None:
-    """Themes found before the held-back invoices, journeys learned before them: better than the most popular themes."""
+    """Themes and journeys of before the held-back invoices beat the most popular themes; the document has the same."""
     path, catalogue = recordings / "online_retail.csv.gz", tmp_path / "themes.toml"
     catalogue.write_text(run("themes", path, "--hold-back", "0.2").stdout)
     found = json.loads(run("journeys", path, "--catalog", catalogue, "--json").stdout)
@@ -133,6 +133,17 @@ def test_journeys_of_online_retail(recordings: Path, tmp_path: Path) -> None:
         rule.intent for rule in Catalogue.load(catalogue).rules
     } >= {"party", "christmas", "garden", "birthday", "cake", "bag"}
     assert len(found["chains"]) == 10
+    label = Catalogue.load(catalogue).label
+    told = (Path(__file__).parents[2] / "docs" / "journeys.md").read_text()
+    for number, chain in enumerate(found["chains"], 1):
+        steps = [
+            f"then {label(s['target'])} ({s['confidence'] * 100:.0f} %, {s['lift']:.2f}, {s['customers']})"
+            for s in chain["steps"]
+        ]
+        assert f"{number}. " + ", ".join([label(chain["stages"][0]), *steps]) in told
+    (new, *_) = found["judged"]
+    mrr = [f"{measured['value']:.3f}"[1:] for measured in new["numbers"]["mrr"].values()]
+    assert "| MRR | " + " | ".join(mrr) in told
     for judged in found["judged"]:
         assert judged["gain"]["mrr"]["low"] > 0 and judged["gain"]["hit@10"]["low"] > 0
 
@@ -142,5 +153,9 @@ def test_journeys_of_taobao(recordings: Path) -> None:
     done = run("journeys", recordings / "taobao_user_behavior.csv.gz", "--json")
     judged = {each["what"]: each for each in json.loads(done.stdout)["judged"]}
     assert judged["next outcome, not even looked at"]["numbers"]["hit@10"]["journeys"]["value"] >= 0.13
+    told = (Path(__file__).parents[2] / "docs" / "journeys.md").read_text()
     for each in judged.values():
         assert each["gain"]["mrr"]["low"] > 0
+        if "outcome, all" not in each["what"]:
+            mrr = [f"{measured['value']:.3f}"[1:] for measured in each["numbers"]["mrr"].values()]
+            assert "| MRR | " + " | ".join(mrr) in told
