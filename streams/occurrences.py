@@ -34,8 +34,8 @@ def occurrences(
 ) -> Iterator[Occurrence]:
     """What evaluation needs of the first `limit` events, subjects by the catalogue; unreadable ones are left out.
 
-    Lines of a basket (`items`) follow one another as events of their own, `event_id#i`; what a line leaves out is the
-    basket's.
+    Lines of a basket (`items`) follow one another as events of their own, `event_id#i`; a line without a category has
+    the basket's.
     """
     mapped = catalogue or Catalogue()
 
