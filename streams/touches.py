@@ -10,7 +10,7 @@ from intents.catalog import Catalogue
 from intents.occurrences import columns
 from intents.stages import DAY_MS, Touch
 from intents.themes import Sales
-from streams.recordings import NO_TIME, Recording, RecordingBatch
+from streams.recordings import NO_TIME, RecordingBatch
 
 
 class _Item(msgspec.Struct):
@@ -35,16 +35,16 @@ _DECODER: Final = msgspec.json.Decoder(_Event)
 
 
 def touches(
-    recording: Recording,
+    batches: Iterable[RecordingBatch],
     catalogue: Catalogue,
     told: Callable[[RecordingBatch, int], None] = lambda batch, count: None,
 ) -> Iterator[Touch]:
-    """The touches of a recording in file order, a line of a basket (`items`) as one of its own.
+    """The touches of a recording's batches in file order, a line of a basket (`items`) as one of its own.
 
     Events that cannot be read or repeat an event_id are left out; `told` hears after each batch how many there were.
     """
     seen: set[str] = set()
-    for batch in recording.batches():
+    for batch in batches:
         for value, time_ms in zip(batch.values, batch.times_ms.tolist(), strict=True):
             event = _read(value)
             if event is None or time_ms == NO_TIME or event.event_id in seen:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,16 +57,22 @@ def command(
     from streams.commands.console import progress
     from streams.journey_report import report
     from streams.recordings import open_recording
+    from streams.replay import Seen
     from streams.touches import touches
 
     recording = open_recording(file)
     catalogue = settings.load_catalogue()
+    seen = Seen()
+    left_out: Counter[str] = Counter()
     with progress(f"reading {file.name}", "events") as update:
 
         def told(batch: "RecordingBatch", count: int) -> None:
             update(min(1.0, batch.read_bytes / max(1, recording.size_bytes)), count)
 
-        stages = stages_of(touches(recording, catalogue, told))
+        batches = recording.batches(left_out=left_out)
+        stages = stages_of(touches(seen.watching(batches) if settings.catalogue else batches, catalogue, told))
+    for idle in seen.idle_rules(Path(settings.catalogue), catalogue) if settings.catalogue else []:
+        click.echo(idle, err=True)
     if not len(stages):
         raise Failure(
             f"{file}: no event has a subject: nothing has a category. "
@@ -73,9 +80,11 @@ def command(
         )
     found = report(stages, catalogue, hold_back, min_customers, most, chains)
     if as_json:
-        click.echo(json.dumps(found.to_dict(), indent=2))
+        click.echo(json.dumps(found.to_dict() | {"left_out": left_out}, indent=2))
     else:
         _print(file, recording.format, found, catalogue)
+        for reason, count in left_out.items():
+            click.echo(f"rows left out: {count:,} ({reason})")
 
 
 def _print(file: Path, format_name: str, found: "Report", catalogue: "Catalogue") -> None:

@@ -1,6 +1,7 @@
 """`micro-intents themes`: a catalogue proposed from the names of a recording's products."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,23 +49,25 @@ def command(file: Path, most: int, products: int, customers: int, hold_back: flo
 
     with plain_failures():
         recording = open_recording(file)
+        left_out: Counter[str] = Counter()
         with progress(f"reading {file.name}", "events") as update:
 
             def told(batch: "RecordingBatch", count: int) -> None:
                 update(min(1.0, batch.read_bytes / max(1, recording.size_bytes)), count)
 
-            sales = sales_of(touches(recording, Catalogue(), told), hold_back)
+            sales = sales_of(touches(recording.batches(left_out=left_out), Catalogue(), told), hold_back)
     if not sales.names:
         raise Failure(f"{file}: no product has a name, so there are no themes; categories are subjects by themselves")
     found = themes(sales, most=most, min_products=products, min_customers=customers)
     if not found:
         raise Failure(f"{file}: no theme among {len(sales.names):,} products: try fewer --products or --customers")
     said = f"--most {most} --products {products} --customers {customers} --hold-back {hold_back:g}"
-    click.echo(_toml(found, f"micro-intents themes {file.name} {said}"), nl=False)
+    click.echo(_toml(found, f"micro-intents themes {file.name} {said}", left_out), nl=False)
 
 
-def _toml(found: "Iterable[Theme]", called: str) -> str:
+def _toml(found: "Iterable[Theme]", called: str, left_out: Counter[str]) -> str:
     lines = [f"# Proposed by: {called}"]
+    lines += [f"# Rows left out: {count:,} ({reason})" for reason, count in left_out.items()]
     lines.append("# Read and change it: a name is a rule of words that a product's name has, all of them in any order.")
     for theme in found:
         rule = ", ".join(json.dumps(text, ensure_ascii=False) for text in theme.rule)

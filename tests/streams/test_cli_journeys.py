@@ -52,6 +52,7 @@ def test_themes_are_a_catalogue(retail: Path, catalogue: Path) -> None:
     text = catalogue.read_text()
     assert text.startswith("# Proposed by: micro-intents themes retail.csv --most 60 --products 3 --customers 5")
     assert [rule.intent for rule in Catalogue.parse(text).rules] == ["garden", "kitchen", "party"]
+    assert "# Rows left out: 81 (no CustomerID)" in text
     assert "# 3 products, 51 customers; together " in text and 'label = "Party"\nname = ["party"]' in text
     assert "caught nothing" not in _replay(retail, "--catalog", catalogue).stderr
 
@@ -62,6 +63,7 @@ def test_journeys_are_told(retail: Path, catalogue: Path) -> None:
     done = run("journeys", retail, "--catalog", catalogue, "--min-customers", "5", "--hold-back", "0.3")
     assert done.exit_code == 0, done.output
     assert "retail.csv: UCI Online Retail CSV, 153 baskets to 3 subjects of 51 customers" in done.output
+    assert done.output.endswith("rows left out: 81 (no CustomerID)\n")
     assert re.search(r"│ year +│ Party +│ Kitchen .* 1 of 2 │", done.output)
     assert re.search(r"\d\. Kitchen, then Garden \(in \d+% of the next baskets, .* then Party \(in", done.output)
     assert re.search(r"^next, new to the customer: \d+ of \d+ customers$", done.output, re.MULTILINE)
@@ -73,11 +75,20 @@ def test_json(retail: Path, catalogue: Path) -> None:
     asked = ("journeys", retail, "--catalog", catalogue, "--min-customers", "5", "--json")
     found = json.loads(run(*asked).stdout)
     assert (found["baskets"], found["customers"], found["outcome"]) == (True, 51, [])
+    assert found["left_out"] == {"no CustomerID": 81}
     assert {judged["what"] for judged in found["judged"]} == {"next, new to the customer", "next, all"}
     first = found["next"][0]
     assert first["lift_low"] <= first["lift"] <= first["lift_high"] and first["customers"] >= 5
     assert json.loads(run(*asked, "--hold-back", "0").stdout)["judged"] == []
     assert json.loads(run(*asked, "--most", "1", "--chains", "0").stdout)["chains"] == []
+
+
+def test_rules_that_catch_nothing_are_named(retail: Path, catalogue: Path) -> None:
+    """A rule that no product of the recording meets is told with its line, as in a replay; the others are not."""
+    lines = catalogue.read_text().count("\n")
+    catalogue.write_text(catalogue.read_text() + '[intent.odd]\nname = "partty"\n')
+    done = run("journeys", retail, "--catalog", catalogue, "--min-customers", "5")
+    assert done.stderr == f"{catalogue}:{lines + 1}: [intent.odd] caught nothing in this recording\n"
 
 
 def test_a_clickstream(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ def told(tmp_path: Path, *events: dict[str, object], catalogue: str = CATALOGUE)
     usual = {"customer_id": "c", "kind": "view", "time": 5}
     lines = [json.dumps({"event_id": f"e{n}"} | usual | event) for n, event in enumerate(events)]
     path.write_text("\n".join([*lines, "no event"]))
-    return list(touches(open_recording(path), Catalogue.parse(catalogue)))
+    return list(touches(open_recording(path).batches(), Catalogue.parse(catalogue)))
 
 
 def test_events_become_touches(tmp_path: Path) -> None:
