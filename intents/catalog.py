@@ -1,4 +1,4 @@
-"""The catalogue: from an event's category and words to subjects, their labels, and declared journeys.
+"""The catalogue: from an event's category, search and product name to subjects, their labels, and declared journeys.
 
 With no catalogue every category is its own subject, and journeys are only learned.
 """
@@ -11,10 +11,13 @@ from fnmatch import translate
 from pathlib import Path
 from typing import Any, Final
 
+from intents.name_words import words_of
 from intents.subjects import Names, subject_hash
 
 MAX_SUBJECTS: Final = 8
 """Most subjects that one event maps to; further matches are left out, in the catalogue's order."""
+MOST_NAMES: Final = 200_000
+"""Distinct product names whose rules are remembered; at more of them remembering begins anew."""
 
 
 class CatalogueError(Exception):
@@ -35,6 +38,11 @@ class _Rule:
     label: str
     category: re.Pattern[str] | None
     queries: tuple[frozenset[str], ...]
+    product_names: tuple[frozenset[str], ...]
+
+    def names_product(self, words: frozenset[str]) -> bool:
+        """Whether a product whose name has these words is the rule's."""
+        return any(wanted <= words for wanted in self.product_names)
 
 
 @dataclass(slots=True)
@@ -45,6 +53,12 @@ class Catalogue:
     journeys: tuple[Journey, ...] = ()
     names: Names = field(default_factory=Names)
     labels: dict[str, str] = field(default_factory=dict)
+    _by_name: dict[str, frozenset[str]] = field(default_factory=dict)
+
+    @property
+    def reads_names(self) -> bool:
+        """Whether any rule is about products' names; if not, subjects do not depend on them."""
+        return any(rule.product_names for rule in self.rules)
 
     @staticmethod
     def load(path: Path) -> "Catalogue":
@@ -73,19 +87,33 @@ class Catalogue:
             catalogue.names.learn(subject_hash(rule.intent), rule.intent)
         return catalogue
 
-    def subjects(self, category: str | None, query: str | None) -> tuple[int, ...]:
-        """Subjects of an event: every rule that its category or search matches, else its category itself."""
+    def subjects(self, category: str | None, query: str | None, name: str | None = None) -> tuple[int, ...]:
+        """Subjects of an event: every rule that its category, search or product name matches, else its category."""
         words = set(query.lower().split()) if query else set()
+        named = self._named(name) if name else frozenset()
         matched = [
             rule.intent
             for rule in self.rules
-            if (category and rule.category and rule.category.match(category)) or any(q <= words for q in rule.queries)
+            if (category and rule.category and rule.category.match(category))
+            or any(q <= words for q in rule.queries)
+            or rule.intent in named
         ]
         if not matched and category:
             matched = [category]
         found = tuple(subject_hash(name) for name in matched[:MAX_SUBJECTS])
         for subject, name in zip(found, matched, strict=False):
             self.names.learn(subject, name)
+        return found
+
+    def _named(self, name: str) -> frozenset[str]:
+        """Intents whose rules a product name matches: found once for each name, and remembered."""
+        found = self._by_name.get(name)
+        if found is None:
+            if len(self._by_name) >= MOST_NAMES:
+                self._by_name.clear()
+            words = frozenset(words_of(name))
+            found = frozenset(rule.intent for rule in self.rules if rule.names_product(words))
+            self._by_name[name] = found
         return found
 
     def label(self, intent: str) -> str:
@@ -107,14 +135,16 @@ class Catalogue:
             for a, b in zip(journey.stages, journey.stages[1:], strict=False)
         ]
 
-    def idle_rules(self, categories: Iterable[str], queries: Iterable[str]) -> list[str]:
-        """Names of rules that catch nothing among `categories` and `queries`: likely mistakes."""
+    def idle_rules(self, categories: Iterable[str], queries: Iterable[str], names: Iterable[str] = ()) -> list[str]:
+        """Names of rules that catch nothing among `categories`, `queries` and product `names`: likely mistakes."""
+        seen_names = [frozenset(words_of(name)) for name in set(names)]
         seen_categories, seen_queries = set(categories), [set(q.lower().split()) for q in queries]
         return [
             rule.intent
             for rule in self.rules
             if not any(rule.category and rule.category.match(c) for c in seen_categories)
             and not any(words <= q for words in rule.queries for q in seen_queries)
+            and not any(map(rule.names_product, seen_names))
         ]
 
 
@@ -153,13 +183,17 @@ def _known(table: Any, name: str, fields: tuple[str, ...], where: _Lines) -> Non
 
 def _rule(key: str, table: Any, where: _Lines) -> _Rule:
     name = f"intent.{key}"
-    _known(table, name, ("label", "category", "query"), where)
+    _known(table, name, ("label", "category", "query", "name"), where)
     globs = _strings(table.get("category", []), name, "category", where)
     queries = _strings(table.get("query", []), name, "query", where)
-    if not globs and not queries:
-        raise CatalogueError(where.say(name, f"[{name}] catches nothing: give it a category or a query"))
+    names = [frozenset(words_of(text)) for text in _strings(table.get("name", []), name, "name", where)]
+    if not globs and not queries and not names:
+        raise CatalogueError(where.say(name, f"[{name}] catches nothing: give it a category, a query or a name"))
+    if not all(names):
+        raise CatalogueError(where.say(name, f"name of [{name}] must have a word (letters or digits) in each string"))
     pattern = re.compile("|".join(translate(glob) for glob in globs)) if globs else None
-    return _Rule(key, table.get("label", key), pattern, tuple(frozenset(q.lower().split()) for q in queries))
+    searches = tuple(frozenset(q.lower().split()) for q in queries)
+    return _Rule(key, table.get("label", key), pattern, searches, tuple(names))
 
 
 def _journey(key: str, table: Any, known: set[str], where: _Lines) -> Journey:

@@ -12,6 +12,8 @@ COMMANDS: Final = (
     "simulate",
     "replay",
     "evaluate",
+    "themes",
+    "journeys",
     "trace",
     "topics",
     "worker",

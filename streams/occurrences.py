@@ -13,6 +13,7 @@ from streams.recordings import NO_TIME, Recording
 
 class _Item(msgspec.Struct):
     category: str | None = None
+    name: str | None = None
 
 
 class _Event(msgspec.Struct):
@@ -21,6 +22,7 @@ class _Event(msgspec.Struct):
     kind: str
     category: str | None = None
     query: str | None = None
+    name: str | None = None
     items: list[_Item] | None = None
 
 
@@ -40,8 +42,8 @@ def occurrences(
     """
     mapped = catalogue or Catalogue()
 
-    def subjects(category: str | None, query: str | None) -> tuple[str, ...]:
-        return tuple(mapped.names[subject] for subject in mapped.subjects(category, query))
+    def subjects(category: str | None, query: str | None, name: str | None) -> tuple[str, ...]:
+        return tuple(mapped.names[subject] for subject in mapped.subjects(category, query, name))
 
     read = 0
     for batch in recording.batches(limit=limit):
@@ -53,10 +55,11 @@ def occurrences(
                 continue
             about = Occurrence(event.customer_id, event.kind, time_ms, (), event.event_id)
             if not event.items:
-                yield about._replace(subjects=subjects(event.category, event.query))
+                yield about._replace(subjects=subjects(event.category, event.query, event.name))
             for number, item in enumerate(event.items or ()):
                 category = event.category if item.category is None else item.category
-                yield about._replace(subjects=subjects(category, event.query), event_id=f"{event.event_id}#{number}")
+                found = subjects(category, event.query, event.name if item.name is None else item.name)
+                yield about._replace(subjects=found, event_id=f"{event.event_id}#{number}")
 
 
 def _told(value: bytes) -> _Event | None:

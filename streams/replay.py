@@ -169,24 +169,27 @@ def _value(value: bytes) -> dict[str, str]:
 
 class _Item(msgspec.Struct):
     category: str | None = None
+    name: str | None = None
 
 
 class _Words(msgspec.Struct):
     category: str | None = None
     query: str | None = None
+    name: str | None = None
     items: list[_Item] = []
 
 
 class Seen:
-    """Categories and searches of a recording, to find rules of a catalogue that catch none of them."""
+    """Categories, searches and product names of a recording, to find rules of a catalogue that catch none of them."""
 
     def __init__(self) -> None:
         self._decoder = msgspec.json.Decoder(_Words)
         self.categories: set[str] = set()
         self.queries: set[str] = set()
+        self.names: set[str] = set()
 
     def watching(self, batches: Iterable[RecordingBatch]) -> Iterator[RecordingBatch]:
-        """The same batches, their categories and searches noted."""
+        """The same batches, their categories, searches and names noted."""
         for batch in batches:
             self._note(batch)
             yield batch
@@ -200,12 +203,13 @@ class Seen:
             self.categories |= {found for found in (words.category, *(item.category for item in words.items)) if found}
             if words.query:
                 self.queries.add(words.query)
+            self.names |= {found for found in (words.name, *(item.name for item in words.items)) if found}
 
     def idle_rules(self, path: Path, catalogue: Catalogue) -> list[str]:
         """Where and which rules of the catalogue at `path` caught nothing: likely mistakes."""
         lines = path.read_text(encoding="utf-8").splitlines()
         found = []
-        for name in catalogue.idle_rules(self.categories, self.queries):
+        for name in catalogue.idle_rules(self.categories, self.queries, self.names):
             header = re.compile(rf"""\s*\[\s*intent\s*\.\s*["']?{re.escape(name)}["']?\s*\]""")
             number = next((n for n, line in enumerate(lines, 1) if header.match(line)), 1)
             found.append(f"{path}:{number}: [intent.{name}] caught nothing in this recording")

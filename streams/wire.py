@@ -131,8 +131,10 @@ class _Memo(dict[Any, Any]):
         return value
 
 
-_row = attrgetter("event_id", "customer_id", "kind", "time", "product_id", "category", "query", "price", "quantity")
-_COLUMNS: Final = 9
+_row = attrgetter(
+    "event_id", "customer_id", "kind", "time", "product_id", "category", "query", "name", "price", "quantity"
+)
+_COLUMNS: Final = 10
 
 
 @dataclass(slots=True)
@@ -159,7 +161,7 @@ class Decoder:
         if lines:
             found, place, index = _with_items(found, place, lines)
         columns: list[Sequence[Any]] = list(zip(*map(_row, found), strict=True)) if found else [()] * _COLUMNS
-        ids, customers, kinds, times, products, categories, queries, prices, quantities = columns
+        ids, customers, kinds, times, products, categories, queries, names, prices, quantities = columns
         time = _milliseconds(times)
         refused = self._judge(records, place, index, customers, kinds, time)
         if refused:
@@ -167,13 +169,12 @@ class Decoder:
             keep = ~np.isin(records.offsets[place], list(refused))
             place, time, index = place[keep], time[keep], index[keep]
             mask = keep.tolist()
-            ids, customers, kinds, products, categories, queries, prices, quantities = (
+            ids, customers, kinds, products, categories, queries, names, prices, quantities = (
                 list(compress(column, mask))
-                for column in (ids, customers, kinds, products, categories, queries, prices, quantities)
+                for column in (ids, customers, kinds, products, categories, queries, names, prices, quantities)
             )
-        return self._chunk(
-            records, place, time, index, (ids, customers, kinds, products, categories, queries, prices, quantities)
-        ), refusals
+        rest = (ids, customers, kinds, products, categories, queries, names, prices, quantities)
+        return self._chunk(records, place, time, index, rest), refusals
 
     def _parse(self, records: Records) -> tuple[list[Event | None], list[Refusal]]:
         """Events by record, None for those refused here: too long, no value, not JSON, not an event."""
@@ -243,8 +244,10 @@ class Decoder:
         return refused
 
     def _chunk(self, records: Records, place: I64, time: I64, index: I64, columns: tuple[Sequence[Any], ...]) -> Chunk:
-        ids, customers, kinds, products, categories, queries, prices, quantities = columns
-        subjects = list(map(self._subjects.__getitem__, zip(categories, queries, strict=True)))
+        ids, customers, kinds, products, categories, queries, names, prices, quantities = columns
+        if not self.catalogue.reads_names:
+            names = [None] * len(ids)  # fewer keys to remember
+        subjects = list(map(self._subjects.__getitem__, zip(categories, queries, names, strict=True)))
         offsets = np.zeros(len(subjects) + 1, dtype=np.int64)
         np.cumsum(list(map(len, subjects)), out=offsets[1:])
         stamp = records.timestamps[place]

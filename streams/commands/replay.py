@@ -1,6 +1,7 @@
 """`micro-intents replay`: a recording once more, into Kafka or in process."""
 
 import asyncio
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,8 @@ def command(
 ) -> None:
     """Replay the recording FILE into Kafka, or in process.
 
-    FILE is JSON lines of our events, or Taobao's UserBehavior CSV; plain or gzip.
+    FILE is JSON lines of our events, or the CSV of Taobao's UserBehavior, REES46 or UCI Online Retail; plain or gzip.
+    What has no customer there is left out, and counted.
 
     \b
     micro-intents replay FILE --speed 60           into Kafka, a minute of event time a second
@@ -125,12 +127,13 @@ def _in_process(
     catalogue = settings.load_catalogue()
     outputs = Outputs(paths["intents"], paths["scores"], paths["dead"], paths["save_model"])
     seen = Seen()
+    left_out: Counter[str] = Counter()
     with progress(f"replaying {recording.path.name}", "events") as update:
 
         def told(batch: "RecordingBatch", summary: Summary) -> None:
             update(_share(recording, batch, summary.records, limit), summary.events)
 
-        batches = recording.batches(limit=limit, sort_by_time=sort)
+        batches = recording.batches(limit=limit, sort_by_time=sort, left_out=left_out)
         if settings.catalogue:
             batches = seen.watching(batches)
         work = replay_in_process(batches, settings, catalogue, outputs, learn=learn, partitions=partitions, told=told)
@@ -138,12 +141,14 @@ def _in_process(
             summary = asyncio.run(work)
         except UnusableSnapshot as error:
             raise Failure(str(error)) from error
-    _print(recording, summary, outputs, settings)
+    _print(recording, summary, left_out, outputs, settings)
     for idle in seen.idle_rules(Path(settings.catalogue), catalogue) if settings.catalogue and not limit else []:
         click.echo(idle, err=True)
 
 
-def _print(recording: "Recording", summary: "Summary", outputs: "Outputs", settings: "Settings") -> None:
+def _print(
+    recording: "Recording", summary: "Summary", left_out: Counter[str], outputs: "Outputs", settings: "Settings"
+) -> None:
     from streams.commands.console import cells, results, table
 
     console = results()
@@ -151,6 +156,8 @@ def _print(recording: "Recording", summary: "Summary", outputs: "Outputs", setti
     console.print(cells(f"{recording.path.name}: {recording.format}{made_up}")[0], style="bold")
     shown = table("", "count")
     shown.add_row(*cells("records read", f"{summary.records:,}"))
+    for reason, count in left_out.items():
+        shown.add_row(*cells(f"rows left out: {reason}", f"{count:,}"))
     shown.add_row(*cells("events worked", f"{summary.events:,}"))
     shown.add_row(*cells("records refused", f"{summary.refused.total():,}"))
     for reason, count in summary.refused.most_common(8):
@@ -179,6 +186,8 @@ def _into_kafka(
     from streams.commands.console import cells, progress, results, table
     from streams.feed import Pace, feed, open_feed
 
+    left_out: Counter[str] = Counter()
+
     async def send(update: "Update") -> tuple[int, int, int, float]:
         async with open_feed(settings.broker, settings.clickstream, settings.partitioner) as opened:
             pace = Pace(speed)
@@ -187,13 +196,16 @@ def _into_kafka(
             def told(batch: "RecordingBatch", sent: int) -> None:
                 update(_share(recording, batch, sent, limit), sent)
 
-            await feed(opened, recording.batches(limit=limit, sort_by_time=sort), pace, told)
+            batches = recording.batches(limit=limit, sort_by_time=sort, left_out=left_out)
+            await feed(opened, batches, pace, told)
             return opened.sent, opened.too_long, opened.partitions, pace.clock() - began
 
     with progress(f"replaying {recording.path.name} into {settings.clickstream}", "events") as update:
         sent, too_long, partitions, seconds = asyncio.run(send(update))
     shown = table("", "count")
     shown.add_row(*cells("records sent and acknowledged", f"{sent:,}"))
+    for reason, count in left_out.items():
+        shown.add_row(*cells(f"rows left out: {reason}", f"{count:,}"))
     shown.add_row(*cells("left out: longer than workers accept", f"{too_long:,}"))
     shown.add_row(*cells(f"partitions of {settings.clickstream} (by {settings.partitioner})", f"{partitions:,}"))
     shown.add_row(*cells("records a second", f"{sent / max(seconds, 1e-9):,.0f}"))

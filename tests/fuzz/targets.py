@@ -177,8 +177,8 @@ def catalogue(text: bytes) -> bool:
         except CatalogueError:
             return False
     for category, query in (("party hats", "birthday cake"), ("a" * 256, "b " * 500), (None, None), ("[", "*")):
-        assert len(found.subjects(category, query)) <= 8
-    found.steps(), found.idle_rules(["tea"], ["cake"])
+        assert len(found.subjects(category, query, query)) <= 8
+    found.steps(), found.idle_rules(["tea"], ["cake"], ["tin"])
     return True
 
 
@@ -197,9 +197,19 @@ def recording(content: bytes) -> bool:
 
 
 _TAOBAO: Final = b'user_id,item_id,category_id,behavior,timestamp\n1,2,3,pv,1511544070\n"1",5,6,buy,1511544071\n'
+_REES46: Final = b"""event_time,event_type,product_id,category_id,category_code,brand,price,user_id,user_session
+2019-10-01 00:00:00 UTC,view,44600062,21038,,shiseido,35.79,541312140,72d76fde
+2019-10-01 00:00:09 UTC,cart,1,2,a.b,,1.5,,
+"""
+_RETAIL: Final = b"""InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country
+536365,85123A,"SIGN, METAL",6,2010-12-01 08:26:00,2.55,17850.0,United Kingdom
+C536366,84029G,LAMP,-6,12/1/2010 8:26,3.39,,Eire
+"""
 _RECORDINGS: Final = [
     b'{"recording":{"made_up":true}}\n' + b"\n".join(_EVENTS) + b"\n",
     _TAOBAO,
+    _REES46,
+    _RETAIL,
     gzip.compress(_TAOBAO, mtime=0),
     gzip.compress(b"\n".join(_EVENTS), mtime=0),
     gzip.compress(bytes(100 << 20), mtime=0),  # a line without an end
@@ -211,7 +221,9 @@ TARGETS: Final = {
     "outbox": Target(lambda: _golden("outbox"), outbox),
     "examples": Target(lambda: [*_golden("examples"), _lessons()[0]], lesson),
     "snapshot": Target(lambda: _golden("snapshot"), snapshot),
-    "catalogue": Target(lambda: [DEMO_CATALOGUE.encode(), b'[intent.a]\ncategory = ["[a-z]*", "t?a"]'], catalogue),
+    "catalogue": Target(
+        lambda: [DEMO_CATALOGUE.encode(), b'[intent.a]\ncategory = ["[a-z]*", "t?a"]\nname = "tea tin"'], catalogue
+    ),
     "recording": Target(lambda: _RECORDINGS, recording),
 }
 """By name."""

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from intents.catalog import MAX_SUBJECTS, Catalogue, CatalogueError, Journey
+from intents.name_words import words_of
 from intents.subjects import Names, SubjectCollision, subject_hash
 
 SHOP = """
@@ -61,6 +62,61 @@ def test_subjects(category: str | None, query: str | None, found: list[str]) -> 
     assert names(Catalogue.parse(SHOP), category, query) == found
 
 
+NAMED = """
+[intent.party]
+name = ["party", "birthday card"]
+[intent.cards]
+name = "card"
+category = "post"
+[intent.tealights]
+name = "T-Light"
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "category", "found"),
+    [
+        ("PARTY BUNTING", None, ["party"]),
+        ("CARD, FANCY FONT BIRTHDAY ", None, ["party", "cards"]),  # all words, in any order, whatever is around them
+        ("BIRTHDAY CAKE", "cakes", ["cakes"]),  # no rule: the category
+        ("PARTY", "post", ["party", "cards"]),  # by its name and by its category
+        ("CARDS", None, []),  # whole words
+        ("WHITE T-LIGHT HOLDER", None, ["tealights"]),  # a joined word is one word
+        ("LIGHT T SHIRT", None, []),
+        ("LOUNGE,PARTY/SIGN", None, ["party"]),
+        ("", None, []),
+    ],
+)
+def test_names(name: str, category: str | None, found: list[str]) -> None:
+    """A rule on names catches products whose name has all words of one of its strings."""
+    catalogue = Catalogue.parse(NAMED)
+    for _ in range(2):  # the second time remembered
+        assert [catalogue.names[s] for s in catalogue.subjects(category, None, name)] == found
+
+
+def test_names_and_searches_are_apart() -> None:
+    """What a customer searches for is no product's name, and the other way round."""
+    assert Catalogue.parse(NAMED).subjects(None, "party") == ()
+    assert Catalogue.parse(SHOP).subjects(None, None, "ice cream") == ()
+    assert Catalogue.parse(NAMED).reads_names and not Catalogue.parse(SHOP).reads_names
+
+
+def test_a_name_is_matched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name's words are compared with the rules the first time only, and what is remembered is bounded."""
+    asked: list[str] = []
+
+    def counting(name: str) -> tuple[str, ...]:
+        asked.append(name)
+        return words_of(name)
+
+    catalogue = Catalogue.parse(NAMED)
+    monkeypatch.setattr("intents.catalog.words_of", counting)
+    monkeypatch.setattr("intents.catalog.MOST_NAMES", 2)
+    for name in ("party", "card", "party", "card", "tin", "tin", "party"):
+        catalogue.subjects(None, None, name)
+    assert asked == ["party", "card", "tin", "party"]
+
+
 def test_labels_and_journeys() -> None:
     """People read the label; a journey's steps are transitions between its stages."""
     catalogue = Catalogue.parse(SHOP)
@@ -93,6 +149,8 @@ def test_idle_rules() -> None:
     catalogue = Catalogue.parse(SHOP)
     assert catalogue.idle_rules(["shoes"], ["red shoes"]) == ["party_supplies", "balloons", "ice cream"]
     assert catalogue.idle_rules(["balloons"], ["big sorbet"]) == []
+    assert Catalogue.parse(NAMED).idle_rules(["post"], ["party"], ["Lamp"]) == ["party", "tealights"]
+    assert Catalogue.parse(NAMED).idle_rules([], [], ["Card for a birthday", "t-light"]) == []
 
 
 @pytest.mark.parametrize(
@@ -104,6 +162,13 @@ def test_idle_rules() -> None:
         ('[intent.a]\ncategory = ["a", 5]', 1, "must be a string or a list of strings"),
         ('[intent.a]\ncategory = "a"\n[intent.b]\nquery = "  "', 3, "none empty"),
         ('[intent.a]\ncategory = ""', 1, "none empty"),
+        (
+            '[intent.a]\ncategory = "a"\n[intent.b]\nname = ["tea", 5]',
+            3,
+            "name of [intent.b] must be a string or a list",
+        ),
+        ('[intent.a]\ncategory = "a"\n[intent.b]\nname = ["tea", " "]', 3, "none empty"),
+        ('[intent.a]\ncategory = "a"\n[intent.b]\nname = ["tea", "!"]', 3, "must have a word (letters or digits)"),
         ('[intent.a]\ncategory = "a"\nlabel = 5', 1, "label of [intent.a] must be a string"),
         ('[intent.a]\ncategory = "a"\n[journey.j]\nstages = ["a"]', 3, "at least two stages"),
         ('[intent.a]\ncategory = "a"\n[journey.j]\nstages = ["a", "b"]', 3, "the stage 'b', which is no [intent.b]"),

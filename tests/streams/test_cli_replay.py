@@ -269,3 +269,27 @@ def test_evaluate_refuses_what_are_no_scores(played: Played) -> None:
     assert re.search(
         r"Error: .*intents\.jsonl: line 1 of the scores: .* Is it the scores file of .*shop\.jsonl\?", done.stderr
     )
+
+
+def test_rules_on_names_that_catch_nothing_are_named(played: Played) -> None:
+    """So is a rule on names that no product has; one that a product has is not."""
+    catalogue = played.folder / "names.toml"
+    catalogue.write_text('[intent.a]\nname = ["gas lamp", "tent"]\n[intent.b]\nname = "tentt"\n')
+    lines = [b'{"event_id":"1","customer_id":"c","kind":"view","time":1,"name":"Dome TENT"}\n']
+    recording = played.folder / "names.jsonl"
+    recording.write_bytes(b"".join(lines))
+    done = _replay(recording, "--catalog", catalogue)
+    assert done.stderr == f"{catalogue}:3: [intent.b] caught nothing in this recording\n"
+
+
+def test_rows_without_a_customer_are_counted(tmp_path: Path) -> None:
+    """Rows of nobody are no events, refused nor worked, but they are told with their reason."""
+    path = tmp_path / "retail.csv"
+    path.write_text(
+        "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
+        "1,2,LAMP,3,2010-12-01 08:26:00,1,7.0,Eire\n1,2,LAMP,3,2010-12-01 08:26:00,1,,Eire\n"
+    )
+    done = _replay(path)
+    assert _count(done.output, "records read") == _count(done.output, "events worked") == 1
+    assert _count(done.output, "rows left out: no CustomerID") == 1
+    assert _count(done.output, "records refused") == 0

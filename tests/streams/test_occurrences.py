@@ -15,6 +15,7 @@ category = ["party_*"]
 query = ["birthday party"]
 [intent.fun]
 category = ["party_games"]
+name = "balloon"
 """
 
 
@@ -48,6 +49,12 @@ def test_the_catalogue_names_subjects(tmp_path: Path) -> None:
         line(3, category="x"),
     ]
     assert [event.subjects for event in told(tmp_path, lines, CATALOGUE)] == [("party", "fun"), ("party",), ("x",)]
+
+
+def test_names_map_too(tmp_path: Path) -> None:
+    """A product's name is compared with the catalogue's rules; a line of a basket without a name has the basket's."""
+    lines = [line(1, name="Red BALLOON"), line(2, name="balloon", items=[{}, {"name": "Lamp"}])]
+    assert [event.subjects for event in told(tmp_path, lines, CATALOGUE)] == [("fun",), ("fun",), ()]
 
 
 def test_lines_of_a_basket_are_events_of_their_own(tmp_path: Path) -> None:

@@ -249,6 +249,24 @@ def test_a_recording() -> None:
     assert [catalogue.names[s] for s in chunk.subjects.tolist()] == [e["category"] for e in events if "category" in e]
 
 
+def test_names_of_products() -> None:
+    """A catalogue's rules on names see an event's name, and a line's own; names of refused records stay apart."""
+    catalogue = Catalogue.parse('[intent.party]\nname = "party"\n[intent.tea]\nname = "tea"')
+    values = [
+        body(event_id="e1", name="PARTY bag", category="bags"),
+        body(event_id="e2", name="tea", time=-1),
+        body(event_id="e3", name="Tea tin", items=[{}, {"name": "tea party"}, {"name": "lamp"}]),
+        body(event_id="e4", category="bags"),
+    ]
+    chunk, refusals = Decoder(catalogue).decode(records(values))
+    found = [
+        [catalogue.names[subject] for subject in chunk.subjects[low:high].tolist()]
+        for low, high in zip(chunk.subject_offsets, chunk.subject_offsets[1:], strict=False)
+    ]
+    assert found == [["party"], ["tea"], ["party", "tea"], [], ["bags"]]
+    assert [refusal.offset for refusal in refusals] == [1]
+
+
 # What is refused
 
 
