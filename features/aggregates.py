@@ -21,6 +21,8 @@ What = Literal[
     "distinct",
     "repeat",
     "same",
+    "open",
+    "run",
     "age",
     "first_age",
     "gap",
@@ -47,7 +49,8 @@ class Aggregate:
     Ages and gaps are milliseconds; `visits` counts runs of events without a gap longer than the session gap; `value` is
     money in minor units; `pace` is the customer's median gap; `active` is the time in sessions, as far as it is not
     folded away, `subjects` those ever touched. `distinct` counts products; `repeat` is how often the product was there
-    that was there most often without an outcome; `same` counts events of the pair's latest product.
+    that was there most often without an outcome; `same` counts events of the pair's latest product; `open` is 1 if
+    the last of the events was a cart_add; `run` counts the customer's last entries as far as they are of the pair.
     """
 
     over: Over
@@ -116,6 +119,8 @@ class Aggregates:
             return value
         if aggregate.what == "subjects":
             return np.bincount(self.pairs.ask[self.order], minlength=len(self.view.asks.time)).astype(np.float64)
+        if aggregate.what == "run":
+            return self._run()
         rows, place, places = self._rows(aggregate)
         value = getattr(self, f"_{aggregate.what}")(rows, place, places)
         if aggregate.over == "pair":
@@ -155,6 +160,22 @@ class Aggregates:
         latest[:-1] = np.where(self.pairs.last >= 0, product[self.pairs.last], 0)
         again = (product[rows] == latest[place]) & (product[rows] != 0)
         return np.bincount(place[again], minlength=places).astype(np.float64)
+
+    def _open(self, rows: I64, place: I64, places: int) -> F64:
+        value = np.zeros(places)
+        value[place] = self.view.kind[rows] == CODE["cart_add"]  # rows are in time order: the last one stays
+        return value
+
+    def _run(self) -> F64:
+        view, pair = self.view, self.pairs.row_pair
+        asks = np.flatnonzero(view.end > view.first)
+        latest = np.full(len(view.end), -1)
+        latest[asks] = pair[view.end[asks] - 1]
+        before = np.maximum(view.last_row(pair != latest[view.ask]), view.first - 1)
+        value = np.zeros(self.pairs.size + 1)
+        value[latest[asks]] = (view.end - 1 - before)[asks]
+        value[-1] = 0.0
+        return value
 
     def _active(self, rows: I64, place: I64, places: int) -> F64:
         order = np.argsort(place, kind="stable")

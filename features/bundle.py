@@ -55,6 +55,11 @@ class Bundle:
         object.__setattr__(self, "hash", digest)
 
     @cached_property
+    def leading(self) -> int:
+        """How many features, the first ones, are of the group `choice`: nothing else reads them."""
+        return sum(feature.group == "choice" for feature in self.features)
+
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of the features, in order."""
         return tuple(feature.name for feature in self.features)

@@ -34,6 +34,10 @@ _REPEAT: Final = Aggregate("pair", "repeat", TOUCHED)
 _SESSIONS: Final = Aggregate("customer", "visits", (), "7d")
 
 _GROUPS: Final[dict[str, tuple[Feature, ...]]] = {
+    "choice": (
+        Feature("run", Aggregate("pair", "run"), "log1p"),
+        Feature("open", Aggregate("pair", "open", OUTCOME)),
+    ),
     "activity": (
         Feature("views_5m", _views("5m"), "log1p", words="{n} view{s} in 5 min"),
         Feature("views_2h", _views("2h"), "log1p", words="{n} view{s} in 2 h"),
@@ -91,5 +95,5 @@ def _declared() -> Iterator[Feature]:
             yield replace(feature, group=group)
 
 
-CORE: Final = Bundle("core-2", tuple(_declared()))
+CORE: Final = Bundle("core-3", tuple(_declared()))
 """Activity, recency, actions, items and the customer's own ways; the model adds what it knows of the subject."""

@@ -5,7 +5,8 @@ from typing import Final
 
 import numpy as np
 
-from features.aggregates import Aggregates
+from features.aggregates import F64, Aggregate, Aggregates
+from features.aggregates import TOUCHED as TOUCHES
 from features.log import I64, U64, expand
 from intents.catalog import Catalogue
 from intents.tables import Tables, previous_subject
@@ -14,8 +15,13 @@ TOUCHED: Final = 6
 """Touched subjects that are candidates after a view."""
 FORESEEN: Final = 2
 """Subjects that are candidates after a view because they are likely next."""
+POPULAR: Final = 48
+"""Most wanted subjects that are considered too where more than FORESEEN are to be found."""
 _LOOK_BACK: Final = 3
-_FADE: Final = 0.8
+_LOOK_FAR: Final = 10
+_FADE: Final = 0.9
+_FADE_MS: Final = 30 * 60_000
+_LEAST: Final = 0.02
 _DECLARED: Final = 0.5
 
 
@@ -65,7 +71,8 @@ def choose(aggregates: Aggregates, tables: Tables, declared: Declared, touched: 
     pairs, rank, ask = pairs[keep], rank[keep], ask[keep]
     subject = aggregates.pairs.subject[pairs]
     count = np.bincount(ask, minlength=asks)
-    next_ask, next_subject, place = _likely(ask, subject, rank, tables, declared, foreseen)
+    age = aggregates[Aggregate("pair", "age", TOUCHES)][pairs]
+    next_ask, next_subject, place = _likely(ask, subject, rank, age, tables, declared, foreseen)
     more = np.bincount(next_ask, minlength=asks)
     offsets = np.zeros(asks + 1, dtype=np.int64)
     np.cumsum(count + more, out=offsets[1:])
@@ -85,18 +92,27 @@ def choose(aggregates: Aggregates, tables: Tables, declared: Declared, touched: 
     return columns
 
 
-def _likely(ask: I64, subject: U64, rank: I64, tables: Tables, declared: Declared, limit: I64) -> tuple[I64, U64, I64]:
-    """(ask, subject, place) of the likeliest next subjects that are not candidates yet, limit[a] for ask a."""
-    recent = (rank < _LOOK_BACK) & (limit[ask] > 0)
+def _likely(
+    ask: I64, subject: U64, rank: I64, age: F64, tables: Tables, declared: Declared, limit: I64
+) -> tuple[I64, U64, I64]:
+    """(ask, subject, place) of the likeliest next subjects that are not candidates yet, limit[a] for ask a.
+
+    They are what the recent subjects met in sessions, weighed by how recent these are, and what is declared to follow
+    them; where many are to be found, smoothed by what is wanted most.
+    """
+    wide = limit > FORESEEN
+    recent = (rank < np.where(wide, _LOOK_FAR, _LOOK_BACK)[ask]) & (limit[ask] > 0)
     origin, owner = subject[recent], ask[recent]
-    weight = np.power(_FADE, rank[recent].astype(np.float64))
-    target, share = tables.likely_next(origin)
+    weight = (np.exp(-age[recent] / _FADE_MS) + _LEAST) * np.power(_FADE, rank[recent].astype(np.float64))
+    weight /= np.bincount(owner, weight, len(limit))[owner]
+    target, share, smoothing = tables.companions_of(origin)
+    ground = 1.0 - np.bincount(owner, weight * (1.0 - smoothing), len(limit))
     step, step_target = declared.after(origin)
-    there = share > 0
-    seat = np.nonzero(there)[0]
-    to = np.concatenate([target[there], step_target])
-    asked = np.concatenate([owner[seat], owner[step]])
-    score = np.concatenate([weight[seat] * share[there], weight[step] * _DECLARED])
+    seat, _ = there = np.nonzero(share > 0)
+    far, popular = np.flatnonzero(wide), tables.popular(POPULAR)
+    to = np.concatenate([target[there], step_target, np.tile(popular, len(far))])
+    asked = np.concatenate([owner[seat], owner[step], np.repeat(far, len(popular))])
+    score = np.concatenate([weight[seat] * share[there], weight[step] * _DECLARED, np.zeros(len(far) * len(popular))])
     order = np.lexsort((score, to, asked))
     to, asked, score = to[order], asked[order], score[order]
     first = np.ones(len(to), dtype=bool)
@@ -106,6 +122,7 @@ def _likely(ask: I64, subject: U64, rank: I64, tables: Tables, declared: Declare
     to, asked = to[starts], asked[starts]
     new = ~_is_candidate(asked, to, ask, subject)
     to, asked, total = to[new], asked[new], total[new]
+    total = np.where(wide[asked], total + ground[asked] * tables.wanted(to), total) if len(far) else total
     order = np.lexsort((to, -total, asked))
     to, asked = to[order], asked[order]
     counts = np.bincount(asked, minlength=len(limit))

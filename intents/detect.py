@@ -24,14 +24,15 @@ from features.windows import Asks, View
 from intents.candidates import FORESEEN, TOUCHED, Candidates, Declared, choose
 from intents.catalog import Catalogue
 from intents.counts import F64
+from intents.examples import CHOICES
 from intents.intent import STEP
 from intents.journeys import Journeys
 from intents.life import Change, Life, Rules
 from intents.model import Model
 from intents.subjects import Names
 
-RANKED: Final = 24
-RANKED_FORESEEN: Final = 8
+RANKED: Final = 32
+RANKED_FORESEEN: Final = 30
 """Candidates, touched and foreseen, that are ranked before a cart_add or purchase for the scores file."""
 
 _ASKED: Final = np.isin(np.arange(256), [CODE[kind] for kind in ASKED])
@@ -214,14 +215,15 @@ def _score(batch: Batch, states: States, wave: Wave, model: Model, setup: Setup)
         aggregates,
         model.tables,
         setup.declared,
-        np.where(outcome, RANKED if ranked else TOUCHED, TOUCHED),
+        np.where(outcome, RANKED if ranked else CHOICES, TOUCHED),
         np.where(outcome, RANKED_FORESEEN if ranked else 0, FORESEEN),
     )
     vectors = setup.bundle.vectors(aggregates, candidates.pair, candidates.ask)
     columns = model.columns(vectors, candidates.subject, candidates.before())
-    p = model.now.probability(columns, candidates.rank) if model.ready else model.fallback(candidates.rank)
+    regressed = columns[setup.bundle.leading :]
+    p = model.now.probability(regressed, candidates.rank) if model.ready else model.fallback(candidates.rank)
     ready = model.ready and model.soon.ready
-    soon = model.soon.probability(columns, candidates.rank) if ready else np.full(len(p), np.nan)
+    soon = model.soon.probability(regressed, candidates.rank) if ready else np.full(len(p), np.nan)
     return Scored(events, outcome, candidates, vectors, columns, p, soon)
 
 

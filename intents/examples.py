@@ -13,7 +13,7 @@ import numpy as np
 from features.bundle import F32
 from features.log import I64, U64
 
-VERSION: Final = 1
+VERSION: Final = 2
 LEAST_SHARE: Final = 1e-6
 LARGEST: Final = 1e15
 """A number in a vector is at most so far from zero: its square must not end a model."""
@@ -33,6 +33,9 @@ ASKED: Final = np.dtype(
         ("candidates", "u1"),
     ]
 )
+CHOICES: Final = 12
+"""Most touched candidates, latest first, that an outcome carries, with their vectors: what could have been chosen."""
+
 OUTCOME: Final = np.dtype(
     [
         ("time", "<i8"),
@@ -61,6 +64,9 @@ class _Wire(msgspec.Struct, array_like=True, frozen=True):
     vectors: bytes
     outcomes: bytes
     recent: bytes
+    choices: bytes = b""
+    choice_subjects: bytes = b""
+    choice_vectors: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,8 @@ class Examples:
     """Entries of one commit.
 
     `asked` (a,) ASKED; `subjects`, `ranks` (c,) and `vectors` (f, c) are the candidates of all asks, one after
-    another; `outcomes` (o,) OUTCOME with `recent` (r,) flat. `watermark` is the source partition's after them.
+    another; `outcomes` (o,) OUTCOME with `recent` (r,) flat. Each outcome has `choices` (o,) touched candidates, latest
+    first: `choice_subjects` (d,) and `choice_vectors` (f, d), flat. `watermark` is the source partition's after them.
     """
 
     topic: str
@@ -83,6 +90,9 @@ class Examples:
     vectors: F32
     outcomes: "np.ndarray[tuple[int], np.dtype[np.void]]"
     recent: U64
+    choices: I64
+    choice_subjects: U64
+    choice_vectors: F32
 
 
 class UnreadableExamples(Exception):
@@ -115,6 +125,9 @@ def pack(examples: Examples) -> bytes:
             np.ascontiguousarray(examples.vectors, dtype="<f4").tobytes(),
             examples.outcomes.tobytes(),
             examples.recent.astype("<u8").tobytes(),
+            examples.choices.astype("u1").tobytes(),
+            examples.choice_subjects.astype("<u8").tobytes(),
+            np.ascontiguousarray(examples.choice_vectors, dtype="<f4").tobytes(),
         )
     )
 
@@ -125,6 +138,9 @@ def unpack(record: bytes) -> Examples:
         _check_version(record)
         wire = _decoder.decode(record)
         subjects = np.frombuffer(wire.subjects, dtype="<u8")
+        outcomes = np.frombuffer(wire.outcomes, dtype=OUTCOME)
+        choices = np.frombuffer(wire.choices, dtype="u1").astype(np.int64)
+        choice_subjects = np.frombuffer(wire.choice_subjects, dtype="<u8")
         examples = Examples(
             wire.topic,
             wire.partition,
@@ -136,8 +152,11 @@ def unpack(record: bytes) -> Examples:
             subjects,
             np.frombuffer(wire.ranks, dtype="u1").astype(np.int64),
             np.frombuffer(wire.vectors, dtype="<f4").reshape(wire.features, len(subjects)),
-            np.frombuffer(wire.outcomes, dtype=OUTCOME),
+            outcomes,
             np.frombuffer(wire.recent, dtype="<u8"),
+            choices if wire.version > 1 else np.zeros(len(outcomes), dtype=np.int64),
+            choice_subjects,
+            np.frombuffer(wire.choice_vectors, dtype="<f4").reshape(wire.features, len(choice_subjects)),
         )
     except (msgspec.DecodeError, ValueError) as error:
         raise UnreadableExamples(f"not an examples record: {error}") from error
@@ -166,6 +185,9 @@ def _consistent(examples: Examples) -> bool:
         and examples.vectors.shape[1] == candidates
         and bool((asked["viewed"] <= asked["touched"]).all() and (asked["touched"] <= asked["candidates"]).all())
         and int(examples.outcomes["recent"].sum(dtype=np.int64)) == len(examples.recent)
+        and len(examples.choices) == len(examples.outcomes)
+        and int(examples.choices.sum()) == len(examples.choice_subjects) == examples.choice_vectors.shape[1]
+        and bool((np.abs(examples.choice_vectors) <= LARGEST).all())
         and LEAST_SHARE <= examples.share <= 1
         and all(len(subject) == 8 for subject in examples.names)
         and bool((np.abs(examples.vectors) <= LARGEST).all())  # not so if one is not a number

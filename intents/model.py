@@ -7,6 +7,7 @@ import numpy as np
 
 from features.bundle import F32, Bundle
 from features.log import I64, U64
+from intents.choice import Choice
 from intents.counts import F64
 from intents.head import UNMOVED, Head
 from intents.tables import MODEL_FEATURES, RANKS, Tables
@@ -23,12 +24,13 @@ SOON_PRIOR: Final = 2_000.0
 class Model:
     """A frozen model: its heads, tables, and the subjects' names; `version` names its snapshot.
 
-    `now` says whether there is an outcome within an intent's horizon, `soon` within SOON_MS.
+    `now` says whether there is an outcome within an intent's horizon, `soon` within SOON_MS; `choice`, of what.
     """
 
     bundle: Bundle
     now: Head
     soon: Head
+    choice: Choice
     tables: Tables
     names: dict[int, str] = field(default_factory=dict)
     version: str = "none"
@@ -38,9 +40,9 @@ class Model:
     @staticmethod
     def untrained(bundle: Bundle) -> "Model":
         """The model before the first label: not ready."""
-        width = len(bundle.features) + len(MODEL_FEATURES)
+        width = len(regressed_names(bundle))
         soon = Head.empty(width, SOON_INTERCEPT, SOON_PRIOR, UNMOVED)
-        return Model(bundle, Head.empty(width, NOW_INTERCEPT), soon, Tables())
+        return Model(bundle, Head.empty(width, NOW_INTERCEPT), soon, Choice.empty(), Tables())
 
     @property
     def ready(self) -> bool:
@@ -49,8 +51,8 @@ class Model:
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """Names of the whole vector: the bundle's, then the model-side columns'."""
-        return self.bundle.names + MODEL_FEATURES
+        """Names of the columns that the heads read."""
+        return regressed_names(self.bundle)
 
     def columns(self, vectors: F32, subjects: U64, before: U64) -> F32:
         """Whole vectors (f, n) by this snapshot's tables."""
@@ -59,6 +61,11 @@ class Model:
     def fallback(self, rank: I64) -> F64:
         """Probability by recency rank (n,), used until the model is ready."""
         return self.tables.rank_rates()[np.minimum(rank, RANKS - 1)]
+
+
+def regressed_names(bundle: Bundle) -> tuple[str, ...]:
+    """Names of the columns that a model's heads read: all but those that only a choice does."""
+    return bundle.names[bundle.leading :] + MODEL_FEATURES
 
 
 def whole_vectors(bundle: Bundle, tables: Tables, vectors: F32, subjects: U64, before: U64) -> F32:

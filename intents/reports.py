@@ -13,7 +13,7 @@ from features.events import Batch
 from features.kinds import KINDS
 from features.log import I64, U64, Bool, Entries, expand
 from intents.detect import Scored, Setup
-from intents.examples import ASKED, OUTCOME, RECENT, Examples
+from intents.examples import ASKED, CHOICES, OUTCOME, RECENT, Examples
 from intents.intent import STEP, Evidence, Intent, ModelName, Source
 from intents.journeys import Journeys
 from intents.life import Change
@@ -64,13 +64,14 @@ class Reporter:
         if scored is None or change.candidate < 0:
             return []
         place = slice(change.candidate, change.candidate + 1)
-        features = self.setup.bundle.features
+        leading = self.setup.bundle.leading
+        features = self.setup.bundle.features[leading:]
         head = self.model.now.of(int(scored.candidates.rank[change.candidate]))
-        spoke = head.contributions(scored.columns[:, place])[: len(features), 0]
+        spoke = head.contributions(scored.columns[leading:, place])[: len(features), 0]
         said: dict[tuple[str, ...], Evidence] = {}
         for column in np.argsort(-spoke, kind="stable").tolist():
             feature = features[column]
-            number = round(float(np.expm1(scored.vectors[column, change.candidate]))) if feature.words else 0
+            number = round(float(np.expm1(scored.vectors[leading + column, change.candidate]))) if feature.words else 0
             group = (feature.of.what, *feature.of.kinds)  # one window of each is enough for people
             if number > 0 and spoke[column] > 0 and group not in said:
                 text = feature.words.format(n=number, s="" if number == 1 else "s")
@@ -152,8 +153,9 @@ class Packer:
         first, after = self.batch.subject_offsets[self.asked.event], self.batch.subject_offsets[self.asked.event + 1]
         owner, subject = expand(first[outcomes], (after - first)[outcomes])  # an entry for each subject
         outcomes = outcomes[owner]
-        recent = np.minimum(self.asked.touched[outcomes], RECENT)
+        recent, choices = (np.minimum(self.asked.touched[outcomes], most) for most in (RECENT, CHOICES))
         _, recent_place = expand(self.asked.start[outcomes], recent)
+        _, choice = expand(self.asked.start[outcomes], choices)
         asked, outcome = np.zeros(len(views), dtype=ASKED), np.zeros(len(outcomes), dtype=OUTCOME)
         self._fill(asked, views)
         self._fill(outcome, outcomes)
@@ -175,6 +177,9 @@ class Packer:
             vectors=self.asked.vectors[:, place],
             outcomes=outcome,
             recent=self.asked.subjects[recent_place],
+            choices=choices,
+            choice_subjects=self.asked.subjects[choice],
+            choice_vectors=self.asked.vectors[:, choice],
         )
 
     def _fill(self, entries: Entries, asks: I64) -> None:

@@ -6,24 +6,32 @@ from typing import Final
 import numpy as np
 import orjson
 
+from features.aggregates import NEVER_RANK
 from features.events import Batch
 from features.kinds import CODE
+from intents.choice import choice_columns
+from intents.counts import F64
 from intents.detect import Scored
 from intents.journeys import Journeys
+from intents.model import Model
 
 _VIEW: Final = CODE["view"]
 DIGITS: Final = 6
 
 
+FORESEEN_SHARE: Final = 0.2
+"""Of outcomes that are in none of the subjects touched before, as far as they are foreseen at all."""
+
+
 def score_lines(
-    batch: Batch, customers: Sequence[str], scored: Sequence[Scored], journeys: Journeys, *, ready: bool
+    batch: Batch, customers: Sequence[str], scored: Sequence[Scored], journeys: Journeys, model: Model
 ) -> Iterator[tuple[int, bytes]]:
     """(event of the batch, line) for each view (ask "detect") and each cart_add or purchase (ask "rank").
 
     Best candidate first.
     """
     for wave in scored:
-        p = np.round(wave.p, DIGITS)
+        p = np.round(np.where(wave.outcome[wave.candidates.ask], _chosen(wave, model), wave.p), DIGITS)
         offsets = wave.candidates.offsets.tolist()
         for n, event in enumerate(wave.event.tolist()):
             if not wave.outcome[n] and batch.kind[event] != _VIEW:
@@ -44,6 +52,25 @@ def score_lines(
             if not wave.outcome[n] and not np.isnan(soon).any():
                 later = np.argsort(-soon, kind="stable")
                 line["soon"] = [[journeys.name(int(subjects[i])), float(soon[i])] for i in later]
-            if not ready:
+            if not model.ready:
                 line["ready"] = False
             yield event, orjson.dumps(line) + b"\n"
+
+
+def _chosen(wave: Scored, model: Model) -> F64:
+    """Which subject an outcome will be of (c,): shares of the touched, and behind them those foreseen, in order."""
+    candidates = wave.candidates
+    asks, touched = len(candidates.touched), candidates.rank < NEVER_RANK
+    if not model.choice.ready:
+        return wave.p
+    columns = choice_columns(model.bundle, model.now.touched, wave.columns, candidates.rank)
+    score = np.where(touched, model.choice.score(columns), -np.inf)
+    best = np.full(asks, -np.inf)
+    np.maximum.at(best, candidates.ask, score)
+    weight = np.where(touched, np.exp(score - np.where(np.isfinite(best), best, 0.0)[candidates.ask]), 0.0)
+    share = weight / np.maximum(np.bincount(candidates.ask, weight, asks), 1e-300)[candidates.ask]
+    least = np.ones(asks)
+    np.minimum.at(least, candidates.ask[touched], share[touched])
+    place = np.arange(len(share)) - candidates.offsets[candidates.ask]
+    behind = np.minimum(FORESEEN_SHARE / np.maximum(place, 1), least[candidates.ask])
+    return np.where(touched, share, behind)

@@ -13,12 +13,13 @@ import msgspec
 import numpy as np
 
 from features.bundle import Bundle
+from intents.choice import COLUMNS, Choice
 from intents.counts import KeyedRows
 from intents.examples import LARGEST
 from intents.head import ARRAYS, PRIOR, Head, Regression
-from intents.model import Model
+from intents.model import Model, regressed_names
 from intents.questions import MOST_SOON, Question
-from intents.tables import MODEL_FEATURES, RANKS, SUCCESSORS, Tables
+from intents.tables import COMPANIONS, RANKS, SUCCESSORS, Tables
 from intents.training import Checkpoint, Reading
 
 MAGIC: Final = b"MISNAP02"
@@ -30,8 +31,13 @@ _SIGNED: Final = (
     *(head + name for head in _HEADS for name in ARRAYS if name != "variances"),
     "now.successors",
     "base.successors",
+    "now.companions",
+    "base.companions",
     "later.columns",
+    "choice.weights",
+    "choice.precision",
 )
+_CHOICE: Final = ("weights", "precision", "squares")
 _ASKED: Final = ("time", "offset", "place", "source", "weight", "count")
 _WORDS: Final = (
     "now.subjects",
@@ -41,7 +47,7 @@ _WORDS: Final = (
     "later.customers",
     "later.subjects",
 )
-_TABLES: Final = ("totals", "moves", "successors", "successor_counts", "ranks")
+_TABLES: Final = ("totals", "moves", "successors", "successor_counts", "companions", "companion_counts", "ranks")
 
 
 class UnusableSnapshot(Exception):
@@ -62,6 +68,7 @@ class _Header(msgspec.Struct, frozen=True):
     variant: str
     labels: list[int]  # positive and negative ones of each of _HEADS
     soon_share: float
+    lists: int
     sources: list[tuple[str, int]]
     sums: list[float]
     names: dict[bytes, str]
@@ -81,6 +88,7 @@ def encode(checkpoint: Checkpoint) -> bytes:
     arrays: list[tuple[str, Any]] = [
         (prefix + name, getattr(head, name)) for prefix, head in zip(_HEADS, heads, strict=True) for name in ARRAYS
     ]
+    arrays += [("choice." + name, getattr(model.choice, name)) for name in _CHOICE]
     sources = sorted({question.source for question in checkpoint.later})
     arrays += _question_arrays(checkpoint.later, sources, len(model.feature_names))
     for prefix, tables in (("now.", model.tables), ("base.", checkpoint.base)):
@@ -93,6 +101,7 @@ def encode(checkpoint: Checkpoint) -> bytes:
         variant=model.variant,
         labels=[count for head in heads for count in (head.positives, head.negatives)],
         soon_share=checkpoint.soon_share,
+        lists=model.choice.lists,
         sources=sources,
         sums=[model.tables.views, model.tables.outcomes, checkpoint.base.views, checkpoint.base.outcomes],
         names={key.to_bytes(8, "little"): name for key, name in model.names.items()},
@@ -131,7 +140,7 @@ def _check_numbers(arrays: dict[str, Any], header: _Header) -> None:
 
     Below zero only some can be, and from one too large counting and learning would end in what is not finite.
     """
-    counted = (*header.sums, *header.labels, header.soon_share)
+    counted = (*header.sums, *header.labels, header.soon_share, header.lists)
     numbers = {"counted": np.array(counted, dtype=np.float64), **arrays}
     if not all(np.isfinite(array).all() for array in numbers.values()):
         raise UnusableSnapshot("a snapshot has a number that is not finite")
@@ -148,16 +157,17 @@ def _check_tables(arrays: dict[str, Any], header: _Header) -> None:
         raise UnusableSnapshot("a damaged snapshot: a subject is not 8 bytes")
     whole = len(header.sums) == 4 and len(header.labels) == 2 * len(_HEADS)
     whole &= all(_sound_head(prefix, arrays, len(header.features)) for prefix in _HEADS)
-    whole &= _sound_questions(arrays, header)
+    whole &= _sound_questions(arrays, header) and _sound_choice(arrays)
     whole &= 0 <= header.base_reading.next <= header.reading.next <= LARGEST
     for prefix in ("now.", "base."):
         keys = [arrays[prefix + name] for name in ("subjects", "transitions")]
         whole &= all(array.ndim == 1 and len(np.unique(array)) == len(array) for array in keys)
         s, t = (array.size for array in keys)
-        for name, shape in zip(_TABLES, ((4, s), (2, t), (SUCCESSORS, s), (SUCCESSORS, s), (2, RANKS)), strict=True):
+        lists = ((SUCCESSORS, s), (SUCCESSORS, s), (COMPANIONS, s), (COMPANIONS, s))
+        for name, shape in zip(_TABLES, ((5, s), (3, t), *lists, (2, RANKS)), strict=True):
             whole &= arrays[prefix + name].shape == shape
-        nexts = arrays[prefix + "successors"]
-        whole &= bool(((nexts >= -1) & (nexts < s) & (nexts == np.floor(nexts))).all())
+        for nexts in (arrays[prefix + "successors"], arrays[prefix + "companions"]):
+            whole &= bool(((nexts >= -1) & (nexts < s) & (nexts == np.floor(nexts))).all())
     if not whole:
         raise UnusableSnapshot("a damaged snapshot: its tables do not belong together")
 
@@ -165,16 +175,19 @@ def _check_tables(arrays: dict[str, Any], header: _Header) -> None:
 def _checkpoint(header: _Header, arrays: dict[str, Any], bundle: Bundle, version: str) -> Checkpoint:
     if header.bundle_hash != bundle.hash:
         raise UnusableSnapshot(f"a snapshot is of bundle {header.bundle} {header.bundle_hash}, not {bundle.hash}")
-    if tuple(header.features) != bundle.names + MODEL_FEATURES:
+    if tuple(header.features) != regressed_names(bundle):
         raise UnusableSnapshot("a snapshot has other features than its bundle")
     regressions = [
         Regression(*(arrays[prefix + name].copy() for name in ARRAYS), *header.labels[2 * n : 2 * n + 2])
         for n, prefix in enumerate(_HEADS)
     ]
+    weights, precision, squares = (arrays["choice." + name].copy() for name in _CHOICE)
+    choice = Choice(weights, precision, squares, header.lists)
     model = Model(
         bundle,
         Head(*regressions[:2]),
         Head(*regressions[2:]),
+        choice,
         _tables("now.", arrays, header.sums[0], header.sums[1]),
         {int.from_bytes(key, "little"): name for key, name in header.names.items()},
         version=version,
@@ -197,7 +210,15 @@ def _sound_head(prefix: str, arrays: dict[str, Any], features: int) -> bool:
     calibration_precision = calibration[1]
     least = min(float(np.linalg.eigvalsh(precision)[0]) / PRIOR, float(np.linalg.eigvalsh(calibration_precision)[0]))
     symmetric = all(bool((matrix == matrix.T).all()) for matrix in (precision, calibration_precision))
-    return bool(symmetric) and least > 0.5
+    return least > 0.5 and bool(symmetric)
+
+
+def _sound_choice(arrays: dict[str, Any]) -> bool:
+    weights, precision, squares = (arrays["choice." + name] for name in _CHOICE)
+    count = len(COLUMNS)
+    if (weights.shape, precision.shape, squares.shape) != ((count,), (count, count), (count,)):
+        return False
+    return bool((precision == precision.T).all()) and float(np.linalg.eigvalsh(precision)[0]) > 1.0
 
 
 def _question_arrays(later: list[Question], sources: list[tuple[str, int]], features: int) -> list[tuple[str, Any]]:

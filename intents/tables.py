@@ -16,6 +16,7 @@ from features.log import I64, U64, Bool
 from intents.counts import F64, KeyedRows, grown
 
 SUCCESSORS: Final = 8
+COMPANIONS: Final = 16
 OUTCOME_WEIGHT: Final = 4.0
 """How many transitions to a view one to an outcome is worth, when the likeliest next subjects are looked for."""
 RANKS: Final = 16
@@ -33,19 +34,20 @@ MODEL_FEATURES: Final = ("subject_conversion", "subject_views", "outcome_lift", 
 class Tables:
     """Counts by subject and by transition; weights are 1 / share, so that a sample counts as the whole.
 
-    `totals` (4, s): views, outcomes, transitions seen leaving to a view, to an outcome. `moves` (2, t): transitions
-    into a view,
-    into an outcome, of key (from row << 32 | to row). `successors` (SUCCESSORS, s) are the likeliest next subjects'
-    rows
-    (-1: none) and `successor_counts` their counts. `ranks` (2, RANKS): asked, positive.
+    `totals` (5, s): views, outcomes, transitions seen leaving to a view, to an outcome, meetings. `moves` (3, t):
+    transitions into a view, into an outcome, meetings in a session (both ways), of key (from row << 32 | to row).
+    `successors` (SUCCESSORS, s) are the likeliest next subjects' rows (-1: none) and `successor_counts` their counts,
+    `companions` and `companion_counts` (COMPANIONS, s) the same of meetings. `ranks` (2, RANKS): asked, positive.
     """
 
     subjects: KeyedRows = field(default_factory=KeyedRows)
-    totals: F64 = field(default_factory=lambda: np.zeros((4, 64)))
+    totals: F64 = field(default_factory=lambda: np.zeros((5, 64)))
     transitions: KeyedRows = field(default_factory=KeyedRows)
-    moves: F64 = field(default_factory=lambda: np.zeros((2, 64)))
+    moves: F64 = field(default_factory=lambda: np.zeros((3, 64)))
     successors: F64 = field(default_factory=lambda: np.zeros((SUCCESSORS, 64)))
     successor_counts: F64 = field(default_factory=lambda: np.zeros((SUCCESSORS, 64)))
+    companions: F64 = field(default_factory=lambda: np.zeros((COMPANIONS, 64)))
+    companion_counts: F64 = field(default_factory=lambda: np.zeros((COMPANIONS, 64)))
     ranks: F64 = field(default_factory=lambda: np.zeros((2, RANKS)))
     views: float = 0.0
     outcomes: float = 0.0
@@ -59,6 +61,8 @@ class Tables:
             self.moves.copy(),
             self.successors.copy(),
             self.successor_counts.copy(),
+            self.companions.copy(),
+            self.companion_counts.copy(),
             self.ranks.copy(),
             self.views,
             self.outcomes,
@@ -80,6 +84,15 @@ class Tables:
         for before in [other for other in recent if other != subject][:3]:
             self._move(self._row(before), row, 1, 1.0)
 
+    def count_together(self, subject: int, others: list[int], weight: float) -> None:
+        """Count that `subject` came up in a session in which there were `others` already."""
+        row = self._row(subject)
+        for other in others:
+            there = self._row(other)
+            for before, after in ((there, row), (row, there)):
+                move = self._moved(before, after, 2, weight)
+                _keep_best(self.companions[:, before], self.companion_counts[:, before], after, self.moves[2, move])
+
     def count_ranks(self, ranks: I64, positive: Bool, weights: F64) -> None:
         """Count resolved questions about the subjects of recency ranks (n,)."""
         place = np.minimum(ranks, RANKS - 1)
@@ -94,20 +107,22 @@ class Tables:
             self.successor_counts = grown(self.successor_counts, row + 1)
             self.successors = grown(self.successors, row + 1)
             self.successors[:, row] = -1.0
+            self.companion_counts = grown(self.companion_counts, row + 1)
+            self.companions = grown(self.companions, row + 1)
+            self.companions[:, row] = -1.0
         return row
 
     def _move(self, before: int, after: int, column: int, weight: float) -> None:
+        row = self._moved(before, after, column, weight)
+        count = float(self.moves[0, row] + OUTCOME_WEIGHT * self.moves[1, row])
+        _keep_best(self.successors[:, before], self.successor_counts[:, before], after, count)
+
+    def _moved(self, before: int, after: int, column: int, weight: float) -> int:
         row = self.transitions.add(((before + 1) << 32) | (after + 1))
         self.moves = grown(self.moves, row + 1)
         self.moves[column, row] += weight
         self.totals[2 + column, before] += weight
-        # It only grows, so a list of the largest stays exact.
-        count = float(self.moves[0, row] + OUTCOME_WEIGHT * self.moves[1, row])
-        nexts, counts = self.successors[:, before], self.successor_counts[:, before]
-        place = np.flatnonzero(nexts == after)
-        at = int(place[0]) if len(place) else int(counts.argmin())
-        if len(place) or count > counts[at]:
-            nexts[at], counts[at] = after, count
+        return row
 
     def lookup(self, subjects: U64) -> I64:
         """Row of each subject, -1 where never counted."""
@@ -125,6 +140,29 @@ class Tables:
         )
         share = np.where(nexts >= 0, self.successor_counts[:, row].T / total, 0.0)
         return np.where(nexts >= 0, self.subjects.keys[nexts], np.uint64(0)), share
+
+    def companions_of(self, subjects: U64) -> tuple[U64, F64, F64]:
+        """(subjects (n, COMPANIONS), shares of meetings (n, COMPANIONS), of the smoothing (n,)) of `subjects` (n,).
+
+        Share 0 where there is nobody; a share s of the smoothing stands for popularity.
+        """
+        row = self.lookup(subjects)
+        found = np.where(row >= 0, self.companions[:, row], -1.0).T.astype(np.int64)
+        total = np.where(row >= 0, self.totals[4, row], 0.0) + _SMOOTHING
+        share = np.where(found >= 0, self.companion_counts[:, row].T / total[:, None], 0.0)
+        return np.where(found >= 0, self.subjects.keys[found], np.uint64(0)), share, _SMOOTHING / total
+
+    def popular(self, count: int) -> U64:
+        """The most wanted subjects, at most `count`: by outcomes, views breaking ties."""
+        size = self.subjects.size
+        order = np.lexsort((-self.totals[0, :size], -self.totals[1, :size]))
+        return self.subjects.keys[order[:count]]
+
+    def wanted(self, subjects: U64) -> F64:
+        """Each subject's share of all outcomes, and a little of all views (n,)."""
+        row = self.lookup(subjects)
+        views, outcomes = (np.where(row >= 0, self.totals[n, row], 0.0) for n in (0, 1))
+        return 0.9 * outcomes / max(self.outcomes, 1.0) + 0.1 * views / max(self.views, 1.0)
 
     def popularity(self, subjects: U64) -> F64:
         """Each subject's share of all views and outcomes (n,)."""
@@ -179,3 +217,11 @@ def previous_subject(subjects: U64, rank: I64, first: I64, touched: I64) -> U64:
     other = np.where(rank == 0, first + 1, first)
     there = np.where(rank == 0, touched > 1, touched > 0)
     return np.where(there, subjects[np.where(there, other, 0)], np.uint64(0)) if len(subjects) else subjects
+
+
+def _keep_best(nexts: F64, counts: F64, after: int, count: float) -> None:
+    """Keep `after` among the largest (in place); a count only grows, so a list of the largest stays exact."""
+    place = np.flatnonzero(nexts == after)
+    at = int(place[0]) if len(place) else int(counts.argmin())
+    if len(place) or count > counts[at]:
+        nexts[at], counts[at] = after, count

@@ -18,8 +18,10 @@ from typing import Final
 
 import numpy as np
 
-from features.bundle import Bundle
-from features.log import U64
+from features.bundle import F32, Bundle
+from features.log import U64, Bool
+from features.windows import SESSION_GAP_MS
+from intents.choice import choice_columns
 from intents.examples import Examples, UnreadableExamples, unpack
 from intents.model import Model, whole_vectors
 from intents.progress import Progress
@@ -31,6 +33,8 @@ PATIENCE_MS: Final = 24 * 3_600_000
 
 TOGETHER: Final = 64
 """Questions that are learned in one step."""
+
+_SESSION: Final = np.float32(np.log1p(SESSION_GAP_MS / 1000))
 
 Mark = tuple[int, int]
 _Update = Callable[[Tables], None]
@@ -72,6 +76,10 @@ class Checkpoint:
     soon_share: float = 1.0
 
 
+def _together(subject: int, others: list[int], weight: float) -> _Update:
+    return lambda tables: tables.count_together(subject, others, weight)
+
+
 def _view(subject: int, before: int, weight: float) -> _Update:
     return lambda tables: tables.count_view(subject, before, weight)
 
@@ -88,7 +96,7 @@ class Trainer:
         """
         self.bundle, self.horizon_ms, self.durable = bundle, horizon_ms, durable
         model = checkpoint.model if checkpoint else Model.untrained(bundle)
-        self.now, self.soon = model.now.copy(), model.soon.copy()
+        self.now, self.soon, self.choice = model.now.copy(), model.soon.copy(), model.choice.copy()
         self.names = dict(model.names)
         self.progress = Progress()
         self._resolved = checkpoint.reading.copy() if checkpoint else Reading()
@@ -140,6 +148,7 @@ class Trainer:
         before = mark = self.reading.marks.get(source, (-1, -1))
         starts = np.concatenate([[0], np.cumsum(asked["candidates"], dtype=np.int64)])
         places = np.concatenate([[0], np.cumsum(outcomes["recent"], dtype=np.int64)])
+        picks = np.concatenate([[0], np.cumsum(examples.choices)])
         entries = [
             ((int(o), int(i)), 0, n) for n, (o, i) in enumerate(zip(asked["offset"], asked["index"], strict=True))
         ]
@@ -153,6 +162,8 @@ class Trainer:
             if kind == 0:
                 self._ask(offset, source, examples, n, slice(int(starts[n]), int(starts[n + 1])))
             else:
+                if offset >= self._resolved.next:  # else learned before a restart
+                    self._choose(outcomes[n], examples, slice(int(picks[n]), int(picks[n + 1])))
                 self._outcome(offset, source, outcomes[n], examples.recent[places[n] : places[n + 1]])
         self.reading.marks[source] = mark
 
@@ -170,7 +181,9 @@ class Trainer:
             int(entry["customer"]),
             subjects,
             ranks,
-            whole_vectors(self.bundle, self.tables, examples.vectors[:, place], subjects, before),
+            whole_vectors(self.bundle, self.tables, examples.vectors[:, place], subjects, before)[
+                self.bundle.leading :
+            ],
             weight,
             np.zeros(count, dtype=bool),
             np.zeros(count, dtype=bool),
@@ -178,10 +191,32 @@ class Trainer:
         again = offset < self._resolved.next  # read before a restart: if it was due then, it is learned already
         if not (again and question.time + self.horizon_ms < self._resolved.passed(source)):
             self.questions.add(question)
+        met = self._met(examples.vectors[:, place], int(entry["viewed"]), touched)
         viewed = subjects[: int(entry["viewed"])].tolist()  # touched last, so the first of the candidates
         others = subjects[len(viewed) : touched].tolist()
         for subject in viewed:
             self._update(offset, _view(subject, others[0] if others else 0, weight))
+        for n in np.flatnonzero(met.any(axis=1)).tolist():
+            self._update(offset, _together(int(subjects[n]), subjects[met[n]].tolist(), weight))
+
+    def _met(self, vectors: F32, viewed: int, touched: int) -> Bool:
+        """Which touched candidates each viewed subject meets: it is new in the session, they were there (viewed, n)."""
+        gap, age = (vectors[self.bundle.names.index(name)] for name in ("gap", "age"))
+        there = np.arange(len(age)) < touched
+        there[:viewed] = False
+        return (gap[:viewed, None] > _SESSION) & (there & (age <= _SESSION))
+
+    def _choose(self, entry: np.void, examples: Examples, place: slice) -> None:
+        """Learn what was chosen, if it was among the touched."""
+        subjects = examples.choice_subjects[place]
+        chosen = np.flatnonzero(subjects == entry["subject"])
+        if not len(chosen):
+            return
+        count = len(subjects)
+        ranks = np.arange(count)
+        before = previous_subject(subjects, ranks, np.zeros(count, dtype=np.int64), np.full(count, count))
+        columns = whole_vectors(self.bundle, self.tables, examples.choice_vectors[:, place], subjects, before)
+        self.choice.learn(choice_columns(self.bundle, self.now.touched, columns, ranks), int(chosen[0]))
 
     def _outcome(self, offset: int, source: Source, entry: np.void, recent: U64) -> None:
         subject, customer, time = int(entry["subject"]), int(entry["customer"]), int(entry["time"])
@@ -257,6 +292,7 @@ class Trainer:
             self.bundle,
             self.now.copy(),
             self.soon.copy(),
+            self.choice.copy(),
             self.tables.copy(),
             dict(self.names),
             version=str(self.reading.next),

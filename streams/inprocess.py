@@ -213,7 +213,7 @@ class InProcess:
     def _score(self, lanes: list[_Lane], step: Step, scores: list[tuple[int, int, bytes]]) -> None:
         model = self.engine.model
         journeys = Journeys(self.engine.setup.catalogue, model, self.engine.setup.names)
-        for event, line in score_lines(step.batch, step.customers, step.detected.scored, journeys, ready=model.ready):
+        for event, line in score_lines(step.batch, step.customers, step.detected.scored, journeys, model):
             lane = lanes[int(step.batch.part[event])]
             scores.append((int(lane.lines[step.batch.offset[event]]), int(step.batch.index[event]), line))
 

@@ -16,6 +16,7 @@ from features.windows import Asks, View, Window
 from intents.detect import Scored
 from intents.intent import STEP, Status
 from intents.journeys import Journeys
+from intents.tables import MODEL_FEATURES
 from streams.trace import Traced
 from streams.trace_text import Section, clock, counted, cut, day_and_time, span
 
@@ -164,13 +165,21 @@ def _not_asked(focus: Focus) -> str:
 
 def _adds(focus: Focus, question: Question) -> F64:
     """What each column of the chosen candidate adds to the logit (f,)."""
-    head = focus.model.now.of(int(question.scored.candidates.rank[question.chosen]))
-    return head.contributions(question.scored.columns[:, question.chosen : question.chosen + 1])[:, 0]
+    head, leading = (
+        focus.model.now.of(int(question.scored.candidates.rank[question.chosen])),
+        focus.model.bundle.leading,
+    )
+    return head.contributions(question.scored.columns[leading:, question.chosen : question.chosen + 1])[:, 0]
 
 
 def _features(focus: Focus, question: Question) -> list[str]:
     bundle, names = focus.traced.setup.bundle, focus.model.feature_names
-    values, adds, size = question.scored.columns[:, question.chosen], _adds(focus, question), len(bundle.features)
+    features = bundle.features[bundle.leading :]
+    values, adds, size = (
+        question.scored.columns[bundle.leading :, question.chosen],
+        _adds(focus, question),
+        len(features),
+    )
     order = np.argsort(-np.abs(adds), kind="stable").tolist()
     name = focus.name(int(question.scored.candidates.subject[question.chosen]))
     sides = f"{size} features of bundle {bundle.name} ({bundle.hash}), {len(names) - size} of the model's tables"
@@ -180,7 +189,7 @@ def _features(focus: Focus, question: Question) -> list[str]:
         ("model", [column for column in order if column >= size][:_BY_MODEL]),
     ):
         for column in shown:
-            about = cut(_meaning(bundle.features[column]), 55) if column < size else ""
+            about = cut(_meaning(features[column]), 55) if column < size else ""
             said = f"  {side:<6} {names[column]:<20} {values[column]:>8.3f}  adds {adds[column]:+.2f}  {about}"
             lines.append(said.rstrip())
     return lines
@@ -219,7 +228,7 @@ def _probabilities(focus: Focus, question: Question) -> list[str]:
     said = f"p: {' · '.join(f'{name} {p[place]:.4f}' for name, place in best[:_LIKELIEST])}{lower}"
     if not focus.model.ready:
         return [said, "the model is not ready: these are outcome rates by recency, and nothing is published"]
-    adds, size = _adds(focus, question), len(focus.traced.setup.bundle.features)
+    adds, size = _adds(focus, question), len(focus.model.feature_names) - len(MODEL_FEATURES)
     base = focus.model.now.of(int(question.scored.candidates.rank[question.chosen])).base
     by_log, by_model = float(adds[:size].sum()), float(adds[size:].sum())
     logit = base + by_log + by_model

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from intents.pipeline import INTERCEPT, Pipeline
 
 from features.core_bundle import CORE
 from intents.counts import F64
 from intents.model import NEEDED_NEGATIVE, NEEDED_POSITIVE, Model, Weights, whole_vectors
-from intents.pipeline import INTERCEPT, Pipeline
 from intents.tables import MODEL_FEATURES, Tables
 from tests.intents.naive_model import NaiveModel
 from tests.intents.replaying import learned, made_up

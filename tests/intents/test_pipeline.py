@@ -4,10 +4,10 @@ from importlib.metadata import version
 
 import numpy as np
 import pytest
+from intents.pipeline import Pipeline
 from river import compose, linear_model, optim, preprocessing
 
 from intents.model import Weights
-from intents.pipeline import Pipeline
 from intents.snapshots import RIVER
 
 NAMES = [f"f{n}" for n in range(9)]

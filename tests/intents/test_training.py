@@ -10,13 +10,13 @@ from typing import Final
 import msgspec
 import numpy as np
 import pytest
+from intents.pipeline import INTERCEPT
 
 from features.core_bundle import CORE
 from features.memory_store import MemoryStore
 from features.store import PartitionKey
 from intents.examples import ASKED, OUTCOME, Examples, NewerExamples, UnreadableExamples, pack, unpack
 from intents.model import Model
-from intents.pipeline import INTERCEPT
 from intents.snapshots import decode, encode
 from intents.tables import MODEL_FEATURES, Tables
 from intents.training import PATIENCE_MS, Checkpoint, Reading, Trainer
