@@ -148,7 +148,8 @@ class Aggregates:
         known = product != 0
         key, seen = np.unique((place[known] << 32) | product[known], return_inverse=True)
         outcome = OUTCOME_TABLE[self.view.kind[rows[known]]]
-        times = np.bincount(seen, weights=~outcome, minlength=len(key))
+        count = self.view.logs.entries["count"][self.view.entry[rows[known]]]
+        times = np.bincount(seen, weights=np.where(outcome, 0.0, count), minlength=len(key))
         times[np.bincount(seen, weights=outcome, minlength=len(key)) > 0] = 0.0
         value = np.zeros(places)
         np.maximum.at(value, key >> 32, times)
@@ -159,7 +160,7 @@ class Aggregates:
         latest = np.zeros(places, dtype=np.int64)
         latest[:-1] = np.where(self.pairs.last >= 0, product[self.pairs.last], 0)
         again = (product[rows] == latest[place]) & (product[rows] != 0)
-        return np.bincount(place[again], minlength=places).astype(np.float64)
+        return self._sum("count", rows[again], place[again], places)
 
     def _open(self, rows: I64, place: I64, places: int) -> F64:
         value = np.zeros(places)

@@ -63,7 +63,7 @@ ENTRY: Final = np.dtype(
         ("time", "<i8"),  # UTC ms; of a tile, its newest event's
         ("subject", "<u8"),  # 0: none
         ("id", "<u8"),  # of a tile 0
-        ("product", "<u4"),  # of a tile 0
+        ("product", "<u4"),  # of a tile the one that all of its events are of, else 0
         ("value", "<i4"),  # money in minor units
         ("count", "<u2"),  # events
         ("kind", "u1"),
@@ -272,7 +272,8 @@ def _merge(tiles: Entries, customer: I64) -> tuple[Entries, I64]:
     value = np.add.reduceat(tiles["value"].astype(np.int64), starts)
     merged["value"] = np.clip(value, -(2**31), 2**31 - 1)
     merged["id"] = 0
-    merged["product"] = 0
+    lowest, highest = (reduced(tiles["product"], starts) for reduced in (np.minimum.reduceat, np.maximum.reduceat))
+    merged["product"] = np.where(lowest == highest, lowest, 0)
     return merged, customer[starts]
 
 

@@ -210,7 +210,8 @@ def _sound_head(prefix: str, arrays: dict[str, Any], features: int) -> bool:
     calibration_precision = calibration[1]
     least = min(float(np.linalg.eigvalsh(precision)[0]) / PRIOR, float(np.linalg.eigvalsh(calibration_precision)[0]))
     symmetric = all(bool((matrix == matrix.T).all()) for matrix in (precision, calibration_precision))
-    return least > 0.5 and bool(symmetric)
+    sound: bool = symmetric and least > 0.5
+    return sound
 
 
 def _sound_choice(arrays: dict[str, Any]) -> bool:

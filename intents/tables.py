@@ -16,7 +16,7 @@ from features.log import I64, U64, Bool
 from intents.counts import F64, KeyedRows, grown
 
 SUCCESSORS: Final = 8
-COMPANIONS: Final = 16
+COMPANIONS: Final = 32
 OUTCOME_WEIGHT: Final = 4.0
 """How many transitions to a view one to an outcome is worth, when the likeliest next subjects are looked for."""
 RANKS: Final = 16

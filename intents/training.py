@@ -165,6 +165,7 @@ class Trainer:
                 if offset >= self._resolved.next:  # else learned before a restart
                     self._choose(outcomes[n], examples, slice(int(picks[n]), int(picks[n + 1])))
                 self._outcome(offset, source, outcomes[n], examples.recent[places[n] : places[n + 1]])
+                self._meet(offset, int(outcomes[n]["subject"]), examples, slice(int(picks[n]), int(picks[n + 1])))
         self.reading.marks[source] = mark
 
     def _ask(self, offset: int, source: Source, examples: Examples, n: int, place: slice) -> None:
@@ -204,7 +205,8 @@ class Trainer:
         gap, age = (vectors[self.bundle.names.index(name)] for name in ("gap", "age"))
         there = np.arange(len(age)) < touched
         there[:viewed] = False
-        return (gap[:viewed, None] > _SESSION) & (there & (age <= _SESSION))
+        met: Bool = (gap[:viewed, None] > _SESSION) & (there & (age <= _SESSION))
+        return met
 
     def _choose(self, entry: np.void, examples: Examples, place: slice) -> None:
         """Learn what was chosen, if it was among the touched."""
@@ -217,6 +219,13 @@ class Trainer:
         before = previous_subject(subjects, ranks, np.zeros(count, dtype=np.int64), np.full(count, count))
         columns = whole_vectors(self.bundle, self.tables, examples.choice_vectors[:, place], subjects, before)
         self.choice.learn(choice_columns(self.bundle, self.now.touched, columns, ranks), int(chosen[0]))
+
+    def _meet(self, offset: int, subject: int, examples: Examples, place: slice) -> None:
+        """Count what an outcome of a subject that is new in the session came together with."""
+        age = examples.choice_vectors[self.bundle.names.index("age"), place]
+        there = examples.choice_subjects[place][age <= _SESSION].tolist()
+        if there and subject not in there:
+            self._update(offset, _together(subject, there, 1.0))
 
     def _outcome(self, offset: int, source: Source, entry: np.void, recent: U64) -> None:
         subject, customer, time = int(entry["subject"]), int(entry["customer"]), int(entry["time"])
