@@ -9,7 +9,7 @@ from features.aggregates import F64, Aggregate, Aggregates
 from features.aggregates import TOUCHED as TOUCHES
 from features.log import I64, U64, expand
 from intents.catalog import Catalogue
-from intents.tables import Tables, previous_subject
+from intents.tables import COMPANIONS, Tables, previous_subject
 
 TOUCHED: Final = 6
 """Touched subjects that are candidates after a view."""
@@ -19,6 +19,7 @@ POPULAR: Final = 48
 """Most wanted subjects that are considered too where more than FORESEEN are to be found."""
 _LOOK_BACK: Final = 3
 _LOOK_FAR: Final = 10
+_NEAR: Final = 8  # companions of each of the last subjects
 _FADE: Final = 0.9
 _FADE_MS: Final = 30 * 60_000
 _LEAST: Final = 0.02
@@ -105,11 +106,13 @@ def _likely(
     origin, owner = subject[recent], ask[recent]
     weight = (np.exp(-age[recent] / _FADE_MS) + _LEAST) * np.power(_FADE, rank[recent].astype(np.float64))
     weight /= np.bincount(owner, weight, len(limit))[owner]
-    target, share, smoothing = tables.companions_of(origin)
+    far = np.flatnonzero(wide)
+    target, share, smoothing = tables.companions_of(origin, COMPANIONS if len(far) else _NEAR)
+    share[~wide[owner], _NEAR:] = 0.0
     ground = 1.0 - np.bincount(owner, weight * (1.0 - smoothing), len(limit))
     step, step_target = declared.after(origin)
     seat, _ = there = np.nonzero(share > 0)
-    far, popular = np.flatnonzero(wide), tables.popular(POPULAR)
+    popular = tables.popular(POPULAR) if len(far) else origin[:0]
     to = np.concatenate([target[there], step_target, np.tile(popular, len(far))])
     asked = np.concatenate([owner[seat], owner[step], np.repeat(far, len(popular))])
     score = np.concatenate([weight[seat] * share[there], weight[step] * _DECLARED, np.zeros(len(far) * len(popular))])

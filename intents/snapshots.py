@@ -210,8 +210,8 @@ def _sound_head(prefix: str, arrays: dict[str, Any], features: int) -> bool:
     calibration_precision = calibration[1]
     least = min(float(np.linalg.eigvalsh(precision)[0]) / PRIOR, float(np.linalg.eigvalsh(calibration_precision)[0]))
     symmetric = all(bool((matrix == matrix.T).all()) for matrix in (precision, calibration_precision))
-    sound: bool = symmetric and least > 0.5
-    return sound
+    sound = symmetric and least > 0.5
+    return bool(sound)
 
 
 def _sound_choice(arrays: dict[str, Any]) -> bool:

@@ -141,15 +141,15 @@ class Tables:
         share = np.where(nexts >= 0, self.successor_counts[:, row].T / total, 0.0)
         return np.where(nexts >= 0, self.subjects.keys[nexts], np.uint64(0)), share
 
-    def companions_of(self, subjects: U64) -> tuple[U64, F64, F64]:
-        """(subjects (n, COMPANIONS), shares of meetings (n, COMPANIONS), of the smoothing (n,)) of `subjects` (n,).
+    def companions_of(self, subjects: U64, most: int) -> tuple[U64, F64, F64]:
+        """(subjects (n, most), shares of meetings (n, most), of the smoothing (n,)) of `subjects` (n,).
 
         Share 0 where there is nobody; a share s of the smoothing stands for popularity.
         """
         row = self.lookup(subjects)
-        found = np.where(row >= 0, self.companions[:, row], -1.0).T.astype(np.int64)
+        found = np.where(row >= 0, self.companions[:most, row], -1.0).T.astype(np.int64)
         total = np.where(row >= 0, self.totals[4, row], 0.0) + _SMOOTHING
-        share = np.where(found >= 0, self.companion_counts[:, row].T / total[:, None], 0.0)
+        share = np.where(found >= 0, self.companion_counts[:most, row].T / total[:, None], 0.0)
         return np.where(found >= 0, self.subjects.keys[found], np.uint64(0)), share, _SMOOTHING / total
 
     def popular(self, count: int) -> U64:
@@ -220,8 +220,11 @@ def previous_subject(subjects: U64, rank: I64, first: I64, touched: I64) -> U64:
 
 
 def _keep_best(nexts: F64, counts: F64, after: int, count: float) -> None:
-    """Keep `after` among the largest (in place); a count only grows, so a list of the largest stays exact."""
+    """Keep `after` among the largest, largest first (in place); a count only grows, so such a list stays exact."""
     place = np.flatnonzero(nexts == after)
-    at = int(place[0]) if len(place) else int(counts.argmin())
-    if len(place) or count > counts[at]:
-        nexts[at], counts[at] = after, count
+    at = int(place[0]) if len(place) else len(nexts) - 1
+    if not len(place) and count <= counts[at]:
+        return
+    to = int(np.searchsorted(-counts[:at], -count, "right"))
+    nexts[to + 1 : at + 1], counts[to + 1 : at + 1] = nexts[to:at].copy(), counts[to:at].copy()
+    nexts[to], counts[to] = after, count
