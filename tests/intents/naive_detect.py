@@ -54,13 +54,14 @@ def lines_of(chunk: Chunk) -> Iterator[Line]:
 
 
 class Candidate(NamedTuple):
-    """A subject that may be wanted: recency rank, features, these with the model's own columns, and probability."""
+    """A subject that may be wanted: rank, features, these with the model's own columns, p now, and p within a day."""
 
     subject: int
     rank: int
     vector: list[float]
     columns: list[float]
     p: float
+    soon: float | None
 
 
 class Published(NamedTuple):
@@ -101,6 +102,7 @@ class Open:
     journey: JourneyStep
     source: Source
     sequence: int = 0
+    soon: float | None = None
 
 
 @dataclass
@@ -179,8 +181,10 @@ class NaiveDetect:
             x = [float(np.float32(value)) for value in vector(self.setup.bundle, entries, t, subject)]
             own = [math.expm1(x[self.setup.bundle.names.index(name)]) for name in ("views_7d", "outcomes")]
             others = [other for other in touched[:2] if other != subject]
-            columns = x + self.known.columns(subject, others[0] if others else 0, *own)
-            found.append(Candidate(subject, rank, x, columns, self.known.probability(columns, rank)))
+            mine = self.known.columns(subject, others[0] if others else 0, *own)
+            columns = x + [float(np.float32(value)) for value in mine]
+            words = self.known.probability(columns, rank), self.known.soon(columns, rank)
+            found.append(Candidate(subject, rank, x, columns, *words))
         return found, len(touched)
 
     def _likely(self, touched: Sequence[int], most: int) -> list[int]:
@@ -206,6 +210,9 @@ class NaiveDetect:
             said["intent"] = self._name(line.event.subjects[0])
         scores = [(self._name(candidate.subject), round(candidate.p, 6)) for candidate in candidates]
         said["scores"] = [list(pair) for pair in sorted(scores, key=lambda pair: -pair[1])]
+        soon = [(self._name(c.subject), round(c.soon, 6)) for c in candidates if c.soon is not None]
+        if ask == "detect" and len(soon) == len(candidates):
+            said["soon"] = [list(pair) for pair in sorted(soon, key=lambda pair: -pair[1])]
         if not self.model.ready:
             said["ready"] = False
         self.scores.append(said)
@@ -275,6 +282,7 @@ class NaiveDetect:
     def _say(self, line: Line, intent: Open, status: Status, candidate: Candidate) -> None:
         """Publish what a question made of an intent."""
         intent.confidence = round(candidate.p * 10_000)
+        intent.soon = None if candidate.soon is None else round(candidate.soon * 10_000) / 10_000
         intent.version, intent.journey, intent.source = (
             self.model.version,
             self._journey(intent.subject),
@@ -315,6 +323,7 @@ class NaiveDetect:
             expires_at=intent.expires_at,
             model=ModelName(self.model.name, intent.version, self.model.variant),
             source=intent.source,
+            soon=intent.soon,
         )
         self.published.append(Published(change, self.watermark if watermark is None else watermark, line.offset))
 
@@ -343,7 +352,7 @@ class NaiveDetect:
     def _evidence(self, candidate: Candidate) -> list[Evidence]:
         """The strongest three counts that spoke for it, one for each thing counted."""
         features = self.setup.bundle.features
-        spoke = self.known.contributions(candidate.columns)
+        spoke = self.known.contributions(candidate.columns, candidate.rank)
         found: list[Evidence] = []
         counted = set()
         for j in sorted(range(len(features)), key=lambda j: -spoke[j]):

@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from random import Random
 from typing import Any, Final, NamedTuple
 
@@ -41,6 +40,7 @@ from tests.intents.replaying import (
     replayed,
     setup_of,
     shuffled,
+    unready,
 )
 
 CATALOGUE: Final = """
@@ -141,7 +141,7 @@ def compared(moves: Sequence[Move], rules: Rules, seed: int, most: int, *, ready
     """What happened, cut anyhow: assert that the intents are those of the slow detect, with every published field."""
     lanes = lanes_of(records_of(moves), 2)
     model = handmade(SUBJECTS, intercept=-1.5)
-    model = model if ready else replace(model, positives=49)
+    model = model if ready else unready(model)
     setup = setup_of(CATALOGUE, rules)
     drive = Drive(setup_of(CATALOGUE, rules), model, lanes, max_customers=most)
     asyncio.run(drive.run(shuffled(lanes, seed, most=30)))
@@ -280,7 +280,7 @@ def test_scores(ready: bool) -> None:
     """A scores file says, in file order, what the slow detect says it should: every candidate's p, best first."""
     records = disturbed(made_up(seed=12, customers=60, events=500, days=0.2))
     model = learned(made_up())
-    model = model if ready else replace(model, positives=49)
+    model = model if ready else unready(model)
     replay = InProcess(setup_of(DEMO_CATALOGUE, rank_outcomes=True), model, partitions=1)
     lines = [json.loads(line) for output in asyncio.run(replayed(replay, records)) for line in output.scores]
     naive = judged(setup_of(DEMO_CATALOGUE, rank_outcomes=True), model, records)

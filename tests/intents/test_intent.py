@@ -29,6 +29,7 @@ def intent() -> Intent:
         expires_at=1_700_001_800_000,
         model=ModelName("logistic", "12-ab", "main"),
         source=Source("clickstream", 3, 42, "e1"),
+        soon=0.81,
     )
 
 
@@ -72,8 +73,9 @@ def test_json() -> None:
         "expires_at",
         "model",
         "source",
+        "soon",
     ]
-    assert found["confidence"] == 0.64
+    assert (found["confidence"], found["soon"]) == (0.64, 0.81)
     assert found["journey"] == {"name": "birthday", "stage": 1, "next": "ice_cream", "next_share": 0.31}
     assert found["source"] == {"topic": "clickstream", "partition": 3, "offset": 42, "event_id": "e1"}
     assert msgspec.json.decode(body, type=Intent) == intent()

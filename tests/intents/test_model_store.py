@@ -147,4 +147,4 @@ def test_in_memory() -> None:
     """Any place that fsspec knows will do."""
     store = ModelStore("memory://snapshots-of-a-test")
     name = store.save(snapshot(), 5)
-    assert decode(store.load(name), CORE).model.positives > 50
+    assert decode(store.load(name), CORE).model.now.positives > 50

@@ -1,6 +1,7 @@
 """What a model knows across customers: counts as by hand, columns by the formulas, the likeliest next in front."""
 
 from collections import Counter
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.core_bundle import CORE
-from intents.model import Model, Weights
+from intents.model import Model
 from intents.tables import MODEL_FEATURES, OUTCOME_WEIGHT, RANKS, SUCCESSORS, Tables, previous_subject
 from tests.intents.naive_model import NaiveModel
 
@@ -18,7 +19,7 @@ SUBJECTS = st.integers(1, 12)
 
 def naive(tables: Tables) -> NaiveModel:
     """The slow reader of some tables."""
-    return NaiveModel(Model(CORE, Weights.empty(len(CORE.features) + len(MODEL_FEATURES), -3.0), tables))
+    return NaiveModel(replace(Model.untrained(CORE), tables=tables))
 
 
 def busy(seed: int = 5, subjects: int = 40, counted: int = 3_000) -> Tables:
@@ -160,7 +161,7 @@ def test_a_copy_is_independent() -> None:
         tables.count_view(int(keys[0]), int(keys[other % len(keys)]), 9.0)
         tables.count_outcome(int(keys[3]), [int(keys[1])])
         tables.count_outcome(other + 1, [int(keys[1])])
-        tables.count_rank(0, True, 1.0)
+        tables.count_ranks(np.array([0]), np.array([True]), np.ones(1))
     assert frozen.columns(keys, keys[::-1].copy(), zero, zero).tobytes() == before
     assert frozen.likely_next(keys)[1].tobytes() == nexts
     assert not frozen.ranks.any()
@@ -181,8 +182,7 @@ def test_rates_by_rank() -> None:
     """(positives + 0.1) / (asked + 10) by recency rank, later ranks together."""
     tables = Tables()
     for rank, asked, positive in ((0, 90, 30), (1, 40, 5), (15, 10, 0), (16, 10, 1), (64, 10, 0)):
-        for n in range(asked):
-            tables.count_rank(rank, n < positive, 1.0)
+        tables.count_ranks(np.full(asked, rank), np.arange(asked) < positive, np.ones(asked))
     rates = tables.rank_rates()
     assert rates[0] == pytest.approx(30.1 / 100)
     assert rates[1] == pytest.approx(5.1 / 50)
@@ -195,8 +195,13 @@ def test_rates_by_rank() -> None:
 def test_rates_never_rise(labels: list[tuple[int, bool, float]]) -> None:
     """Whatever was counted, a later rank has no higher rate, so that the order is that of the last touch."""
     tables = Tables()
+    for some in (labels[:3], labels[3:]):
+        columns = [[label[n] for label in some] for n in range(3)]
+        tables.count_ranks(*(np.array(c, dtype=t) for c, t in zip(columns, (np.int64, bool, np.float64), strict=True)))
+    counted = np.zeros((2, RANKS))
     for rank, positive, weight in labels:
-        tables.count_rank(rank, positive, weight)
+        counted[:, min(rank, 15)] += [weight, weight * positive]
+    assert tables.ranks.tolist() == counted.tolist()
     rates = tables.rank_rates()
     own = (tables.ranks[1] + 0.1) / (tables.ranks[0] + 10)
     assert rates.shape == (RANKS,)
