@@ -76,7 +76,8 @@ def test_evidence_of_what_was_foreseen() -> None:
     for _ in range(50):
         tables.count_view(subject_hash("rum"), subject_hash("tea"), 1.0)
     model = steered_model(tables=tables)
-    shop = Shop(model=replace(model, names={subject_hash("rum"): "rum"}, weights=replace(model.weights, intercept=0.0)))
+    model.now.foreseen.weights[-1] = 0.0
+    shop = Shop(model=replace(model, names={subject_hash("rum"): "rum"}))
     shop.view(0, "tea", 0.3)
     found = {intent.intent: intent.evidence for intent in shop.intents()}
     assert found["rum"] == [Evidence("foreseen", 1, "often next")]
