@@ -165,6 +165,18 @@ def test_events_of_the_latest_product() -> None:
     assert one(look_at(*unknown, at=9), favorite) == 0  # no product is not the same one
 
 
+def test_before_the_first_event() -> None:
+    """Just before a customer's first event every aggregate is that of nothing, though its subject is known by then."""
+    aggregates = look_at(event("cart_add", 0, 7, product=1), at=-1)
+    assert aggregates.pairs.size == 1 and len(aggregates.view.ask) == 0
+    for what in ("count", "value", "distinct", "repeat", "same", "active", "visits"):
+        assert one(aggregates, Aggregate("pair", what, TOUCHED)) == 0
+        assert what == "same" or one(aggregates, Aggregate("customer", what, TOUCHED)) == 0
+    for what in ("age", "first_age", "gap"):
+        assert one(aggregates, Aggregate("pair", what, TOUCHED)) == NEVER_MS
+    assert one(aggregates, RANK) == NEVER_RANK and one(aggregates, SUBJECTS) == 0
+
+
 def test_time_in_sessions() -> None:
     """`active` adds up gaps up to the session gap, that one included; longer ones are time away."""
     gap = 30 * MINUTE
