@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.aggregates import NEVER_MS, NEVER_RANK, OUTCOME, TOUCHED, VIEWED, Aggregate, Aggregates
+from features.aggregates import NEVER_MS, NEVER_RANK, OUTCOME, TOUCHED, VIEWED, Aggregate, Aggregates, What
 from tests.features.building import Partition, asked, looks
 from tests.features.naive_log import DAY, Event
 from tests.features.naive_moves import ANY, START, Move, events_of
@@ -169,10 +169,12 @@ def test_before_the_first_event() -> None:
     """Just before a customer's first event every aggregate is that of nothing, though its subject is known by then."""
     aggregates = look_at(event("cart_add", 0, 7, product=1), at=-1)
     assert aggregates.pairs.size == 1 and len(aggregates.view.ask) == 0
-    for what in ("count", "value", "distinct", "repeat", "same", "active", "visits"):
+    sums: tuple[What, ...] = ("count", "value", "distinct", "repeat", "same", "active", "visits")
+    for what in sums:
         assert one(aggregates, Aggregate("pair", what, TOUCHED)) == 0
         assert what == "same" or one(aggregates, Aggregate("customer", what, TOUCHED)) == 0
-    for what in ("age", "first_age", "gap"):
+    ages: tuple[What, ...] = ("age", "first_age", "gap")
+    for what in ages:
         assert one(aggregates, Aggregate("pair", what, TOUCHED)) == NEVER_MS
     assert one(aggregates, RANK) == NEVER_RANK and one(aggregates, SUBJECTS) == 0
 
