@@ -1,6 +1,6 @@
 """Windows, aggregates and features again, slow and obvious, over a plain list of entries.
 
-They judge features/windows.py, pairs.py and bundle.py. `entries` are always those of one customer that are visible at
+They judge features/windows.py, pairs.py, aggregates.py and bundle.py. `entries` are always those of one customer that are visible at
 time `t`, in the log's order.
 """
 
@@ -117,6 +117,8 @@ def aggregate(what: Aggregate, entries: Sequence[Entry], t: int, subject: int = 
     if what.what == "rank":
         order = by_recency(entries)
         return min(order.index(subject), 64) if subject in order else 64
+    if what.what == "subjects":
+        return len(by_recency(entries))
     found = [entry for entry in within(what.window, entries, t) if not what.kinds or entry.kind in what.kinds]
     if what.over == "pair":
         found = [entry for entry in found if entry.subject == subject]
@@ -128,6 +130,12 @@ def aggregate(what: Aggregate, entries: Sequence[Entry], t: int, subject: int = 
         return sum(entry.value for entry in found)
     if what.what == "distinct":
         return len({entry.product for entry in found} - {0})
+    if what.what == "repeat":
+        return repeat(found)
+    if what.what == "same":
+        return same(found, entries, subject)
+    if what.what == "active":
+        return sum(gap for gap in gaps_of(found) if gap <= SESSION_GAP)
     if what.what == "visits":
         return 1 + len([gap for gap in gaps_of(found) if gap > SESSION_GAP]) if found else 0
     if what.what == "age":
@@ -136,6 +144,22 @@ def aggregate(what: Aggregate, entries: Sequence[Entry], t: int, subject: int = 
         return t - found[0].time if found else NEVER
     assert what.what == "gap"
     return gaps_of(found)[-1] if len(found) > 1 else NEVER
+
+
+def repeat(found: Sequence[Entry]) -> int:
+    """How often the product is there that is there most often, of those without an outcome."""
+    seen: dict[int, list[str]] = {}
+    for entry in found:
+        if entry.product:
+            seen.setdefault(entry.product, []).append(entry.kind)
+    return max([len(kinds) for kinds in seen.values() if not {"cart_add", "purchase"} & set(kinds)], default=0)
+
+
+def same(found: Sequence[Entry], entries: Sequence[Entry], subject: int) -> int:
+    """How many of `found` are of the product that this subject was last touched with."""
+    touches = [entry for entry in entries if entry.subject == subject and entry.kind in TOUCHING]
+    latest = touches[-1].product if touches else 0
+    return len([entry for entry in found if latest and entry.product == latest])
 
 
 def gaps_of(entries: Sequence[Entry]) -> list[int]:
@@ -162,12 +186,16 @@ def feature(declared: Feature, entries: Sequence[Entry], t: int, subject: int) -
         value = value / bottom if bottom > 0 else 0.0
     if declared.then == "log1p":
         return math.log1p(value / declared.scale)
+    if declared.then == "log":
+        return math.log(value)
     if declared.then == "decay":
         return math.exp(-value / declared.scale)
     if declared.then == "inverse":
         return 1 / (1 + value)
     if declared.then == "flag":
         return 1.0 if value > 0 else 0.0
+    if declared.then == "single":
+        return 1.0 if value <= 1 else 0.0
     return value
 
 

@@ -89,7 +89,7 @@ def handmade(subjects: Sequence[str], intercept: float = -2.2, seed: int = 1) ->
     """A ready model that nobody trained: WEIGHTS, and counts in which each subject leads to the next."""
     names = Model.untrained(CORE).feature_names
     weights = np.array([WEIGHTS.get(name, 0.0) for name in names])
-    foreseen = weights[::-1] + 0.1  # anything else than what is said of the touched
+    foreseen = 1.5 * weights  # anything else than what is said of the touched
     now = Head(handmade_regression(weights, intercept), handmade_regression(foreseen, intercept - 0.5))
     soon = Head(handmade_regression(0.7 * weights, intercept + 1.0), handmade_regression(foreseen / 2, intercept))
     tables, random = Tables(), Random(seed)

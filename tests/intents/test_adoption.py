@@ -38,6 +38,7 @@ def intent(
         expires_at=T + at + RULES.horizon_ms,
         model=ModelName("logistic", "12-ab", "main"),
         source=Source("clickstream", 3, offset, f"e{offset}"),
+        soon=0.7001,
     )
 
 
@@ -69,7 +70,18 @@ def test_an_open_intent_is_as_its_life_had_left_it() -> None:
     assert slot["intent_id"].tobytes().hex() == last.intent_id.replace("-", "")
     again = decode(["anna"], encode(states, STEERED.hash))
     assert np.array_equal(again.slots, states.slots) and again.notes == states.notes
-    assert msgspec.msgpack.decode(states.notes[0, 0]) == ["e9", "12-ab", msgspec.to_builtins(last.journey)]
+    assert msgspec.msgpack.decode(states.notes[0, 0]) == ["e9", "12-ab", msgspec.to_builtins(last.journey), 7_001]
+
+
+def test_an_open_intent_of_a_model_without_a_day() -> None:
+    """What was not known of the next day stays unknown, also of records from before there was such a word."""
+    for value in (msgspec.structs.replace(intent(), soon=None), intent()):
+        states, found, wire = anna(), Published("clickstream", 3), msgspec.to_builtins(value)
+        if value.soon is not None:
+            del wire["soon"]
+        found.take(msgspec.json.encode(wire), T)
+        found.install(states, RULES, Names())
+        assert msgspec.msgpack.decode(states.notes[0, 0])[3] is None
 
 
 @pytest.mark.parametrize("status", ["fulfilled", "forgotten"])

@@ -219,7 +219,7 @@ def test_a_simulated_recording(both: tuple[Drive, list[NaiveDetect]]) -> None:
     assert len(drive.statuses()) == 6
     assert drive.statuses()["detected"] > 150
     evidence = {word.feature for lane in drive.intents for intent in lane for word in intent.evidence}
-    assert len(evidence) > 6
+    assert {"views_5m", "repeat", "recency", "cart_add", "purchase"} <= evidence
     assert {intent.journey.name for lane in drive.intents for intent in lane} == {"birthday", None}
     assert {intent.journey.stage for lane in drive.intents for intent in lane} == {1, 2, 3, None}
 

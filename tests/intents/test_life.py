@@ -1,6 +1,7 @@
 """An intent begins, changes and ends as the rules say, to the millisecond and to the last digit."""
 
 import asyncio
+import math
 
 import pytest
 
@@ -141,6 +142,26 @@ def test_expires_at_stays(shop: Shop) -> None:
     assert [intent.source.event_id for intent in intents[1:]] == [later, later]
     assert [intent.source.offset for intent in intents] == [0, 1, 1]
     assert [intent.confidence for intent in intents] == [0.3, 0.9, 0.9]
+
+
+def test_what_is_said_of_the_next_day() -> None:
+    """An intent says how likely an outcome within a day is, as of its last change by a question, and ends with that."""
+    shop = Shop(model=steered_model(soon=True))
+    shop.view(0, "tea", 0.3)
+    shop.view(MINUTE, "tea", 0.35)  # too little to be said
+    shop.view(2 * MINUTE, "tea", 0.5)
+    shop.clock(HORIZON + 1)
+    intents = shop.intents()
+    odds = [math.e * p / (1 - p) for p in (0.3, 0.5, 0.5)]
+    assert [intent.status for intent in intents] == ["detected", "strengthened", "expired"]
+    assert [intent.soon for intent in intents] == [round(odd / (1 + odd), 4) for odd in odds]
+
+
+def test_nothing_is_said_of_the_next_day_before_it_is_known(shop: Shop) -> None:
+    """A model whose other head is not ready says nothing of the next day; one that is not ready at all, neither."""
+    shop.view(0, "tea", 0.3)
+    shop.do("cart_add", MINUTE, "tea")
+    assert [intent.soon for intent in shop.intents()] == [None, None]
 
 
 def test_another_subjects_view_changes_it_too(shop: Shop) -> None:

@@ -53,7 +53,7 @@ def test_disputed(store: ModelStore) -> None:
 def test_content_is_what_the_name_says(store: ModelStore, tmp_path: Path) -> None:
     """A file that was changed after it was written is refused."""
     name = store.save(snapshot(), 7)
-    (tmp_path / "models" / "main" / name).write_bytes(with_number(snapshot(), "means", 0, 1.5))
+    (tmp_path / "models" / "main" / name).write_bytes(with_number(snapshot(), "now.touched.means", 0, 1.5))
     with pytest.raises(UnusableSnapshot, match="not what its name says"):
         store.load(name)
 
@@ -74,7 +74,7 @@ def test_newest(store: ModelStore, caplog: pytest.LogCaptureFixture) -> None:
 
 def test_newest_of_one_offset(store: ModelStore, caplog: pytest.LogCaptureFixture) -> None:
     """Of one offset the lowest usable hash counts for everybody, with an alarm."""
-    others = [with_number(snapshot(), "means", 0, n / 7) for n in range(5)]
+    others = [with_number(snapshot(), "now.touched.means", 0, n / 7) for n in range(5)]
     names = sorted(store.save(content, 50) for content in others)
     found = store.newest(CORE)
     assert found is not None and found[0] == names[0]

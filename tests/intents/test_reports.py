@@ -56,8 +56,7 @@ def test_evidence_in_words() -> None:
     intents = told(records, intercept=-3.0).intents[0]
     assert evidence(intents, "detected") == [
         Evidence("views_5m", 1, "1 view in 5 min"),
-        Evidence("items", 1, "1 different item in a day"),
-        Evidence("visits", 1, "1 visit in a week"),
+        Evidence("repeat", 1, "one item looked at 1 time"),
     ]
     assert evidence(intents, "strengthened")[0].text in ("2 views in 5 min", "3 views in 5 min")
     assert MAX_EVIDENCE == 3
@@ -76,7 +75,8 @@ def test_evidence_of_what_was_foreseen() -> None:
     for _ in range(50):
         tables.count_view(subject_hash("rum"), subject_hash("tea"), 1.0)
     model = steered_model(tables=tables)
-    shop = Shop(model=replace(model, names={subject_hash("rum"): "rum"}, weights=replace(model.weights, intercept=0.0)))
+    model.now.foreseen.weights[-1] = 0.0
+    shop = Shop(model=replace(model, names={subject_hash("rum"): "rum"}))
     shop.view(0, "tea", 0.3)
     found = {intent.intent: intent.evidence for intent in shop.intents()}
     assert found["rum"] == [Evidence("foreseen", 1, "often next")]

@@ -5,6 +5,7 @@ import struct
 from collections.abc import Callable
 from functools import cache
 from hashlib import blake2b
+from importlib.metadata import version
 from typing import Any, Final
 
 import msgspec
@@ -16,8 +17,9 @@ from hypothesis import strategies as st
 from features.bundle import Bundle
 from features.core_bundle import CORE
 from intents.examples import LARGEST
-from intents.model import Model
-from intents.snapshots import MAGIC, UnusableSnapshot, decode, encode
+from intents.head import ARRAYS, Head
+from intents.model import SOON_PRIOR, Model
+from intents.snapshots import MAGIC, RIVER, UnusableSnapshot, decode, encode
 from intents.tables import Tables
 from intents.training import Checkpoint, Reading, Trainer
 from tests.intents.test_training import HORIZON, lessons, taught
@@ -26,10 +28,15 @@ HEAD: Final = 16
 """Bytes before the header: the magic number and the header's length."""
 
 
+def topic() -> tuple[bytes, ...]:
+    """Examples of some days."""
+    return lessons(days=3.0)[:50]
+
+
 @cache
 def snapshot() -> bytes:
-    """A snapshot of a trainer that has learned something and still waits for answers."""
-    return encode(taught(*lessons()[:50]).checkpoint())
+    """A snapshot of a trainer that has learned something for both heads and still waits for answers."""
+    return encode(taught(*topic()).checkpoint())
 
 
 def header_of(content: bytes) -> dict[str, Any]:
@@ -51,11 +58,20 @@ def with_header(content: bytes, change: Callable[[dict[str, Any]], object]) -> b
 def with_number(content: bytes, array: str, place: int, number: float) -> bytes:
     """The snapshot with another number in one of its arrays."""
     at = HEAD + int.from_bytes(content[8:HEAD], "little")
-    for name, _, shape in header_of(content)["arrays"]:
+    for name, dtype, shape in header_of(content)["arrays"]:
+        size = int(dtype[-1])
         if name == array:
             break
-        at += 8 * int(np.prod(shape))
-    return content[: at + 8 * place] + struct.pack("<d", number) + content[at + 8 * place + 8 :]
+        at += size * int(np.prod(shape))
+    at += size * place
+    return content[:at] + struct.pack({8: "<d", 4: "<f"}[size], number) + content[at + size :]
+
+
+def finite(model: Model) -> bool:
+    """Whether all numbers of a model's heads are."""
+    heads: list[Head] = [model.now, model.soon]
+    regressions = [regression for head in heads for regression in (head.touched, head.foreseen)]
+    return all(bool(np.isfinite(getattr(one, name)).all()) for one in regressions for name in ARRAYS)
 
 
 def hash_of(content: bytes) -> str:
@@ -67,7 +83,8 @@ def test_round_trip_to_the_byte() -> None:
     """What is read back writes the same bytes, and so does what is read back from those."""
     found = decode(snapshot(), CORE)
     assert encode(found) == snapshot()
-    assert found.model.positives > 50 and found.model.tables.transitions.size > 100
+    assert found.model.now.positives > 50 and found.model.tables.transitions.size > 100
+    assert found.model.soon.positives > 5 and len(found.later) > 50
     assert found.base_reading.next < found.reading.next == 50
     assert found.model.version == f"50-{hash_of(snapshot())}"
 
@@ -84,22 +101,29 @@ def test_an_untaught_trainers_snapshot() -> None:
 
 def test_the_model_says_the_same() -> None:
     """A model read back gives the same bytes for the same pairs, and foresees the same."""
-    trainer = taught(*lessons()[:50])
+    trainer = taught(*topic())
     one, other = trainer.model(), decode(snapshot(), CORE).model
     keys = one.tables.subjects.keys[: one.tables.subjects.size]
     vectors = np.random.default_rng(1).random((len(CORE.features), len(keys)), dtype=np.float32)
-    p = [model.probability(model.columns(vectors, keys, keys[::-1].copy())) for model in (one, other)]
-    assert p[0].tobytes() == p[1].tobytes()
+    ranks = np.arange(len(keys)) * 7
+    p = [
+        head.probability(model.columns(vectors, keys, keys[::-1].copy()), ranks).tobytes()
+        for model in (one, other)
+        for head in (model.now, model.soon)
+    ]
+    assert p[:2] == p[2:] and p[0] != p[1]
     assert [a.tobytes() for a in one.tables.likely_next(keys)] == [a.tobytes() for a in other.tables.likely_next(keys)]
     assert one.names == other.names
-    assert (one.positives, one.negatives, one.ready) == (other.positives, other.negatives, other.ready)
+    for head, again in ((one.now, other.now), (one.soon, other.soon)):
+        assert (head.touched.positives, head.foreseen.positives) == (again.touched.positives, again.foreseen.positives)
+        assert (head.touched.negatives, head.foreseen.negatives) == (again.touched.negatives, again.foreseen.negatives)
 
 
 def test_later_learning_leaves_it() -> None:
     """A checkpoint is independent of what its trainer learns later."""
-    trainer = taught(*lessons()[:50])
+    trainer = taught(*topic())
     checkpoint = trainer.checkpoint()
-    taught(*lessons()[50:], trainer=trainer)
+    taught(*lessons(days=3.0)[50:], trainer=trainer)
     assert encode(checkpoint) == snapshot()
     assert encode(trainer.checkpoint()) != snapshot()
 
@@ -116,12 +140,17 @@ def refused(content: bytes, why: str, bundle: Bundle = CORE) -> None:
 def test_not_a_snapshot() -> None:
     """Other files are recognised by their first bytes."""
     for content in (b"", b"MISNA", b"{}"):
-        refused(content, "not a snapshot, this release reads MISNAP01")
+        refused(content, "not a snapshot, this release reads MISNAP02")
 
 
 def test_a_later_format() -> None:
     """A snapshot of a release to come is not guessed at, and the error says what to do."""
-    refused(b"MISNAP02" + snapshot()[8:], "another format, this release reads MISNAP01: use the release that wrote it")
+    refused(b"MISNAP03" + snapshot()[8:], "another format, this release reads MISNAP02: use the release that wrote it")
+
+
+def test_an_earlier_format() -> None:
+    """A snapshot of the release before is of other features: the error says to train anew."""
+    refused(b"MISNAP01" + snapshot()[8:], "an earlier release, whose features are others: train anew")
 
 
 def test_nothing_in_it_runs() -> None:
@@ -150,24 +179,28 @@ def test_too_long() -> None:
 
 def test_another_bundle() -> None:
     """A snapshot of other features must not score ours: refused by name and hash."""
-    other = Bundle("core-2", CORE.features)
-    refused(snapshot(), f"of bundle core-1 {CORE.hash}, not {other.hash}", other)
+    other = Bundle("core-3", CORE.features)
+    refused(snapshot(), f"of bundle core-2 {CORE.hash}, not {other.hash}", other)
     refused(with_header(snapshot(), lambda h: h["features"].reverse()), "other features than its bundle")
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize(
-    "array", ["means", "variances", "weights", "squares", "counts", "now.totals", "base.moves", "now.ranks"]
+    "array",
+    [
+        *("now.touched.means", "now.foreseen.variances", "soon.touched.weights", "now.touched.precision"),
+        *("now.totals", "base.moves", "now.ranks", "later.columns", "later.soon", "later.asked"),
+    ],
 )
 def test_not_finite(array: str, number: float) -> None:
     """One number that is not finite would poison every score: refused, wherever it is."""
     refused(with_number(snapshot(), array, 3, number), "not finite")
 
 
-@pytest.mark.parametrize("name", ["intercept", "sums"])
+@pytest.mark.parametrize("name", ["soon_share", "sums"])
 def test_header_not_finite(name: str) -> None:
     """The header's numbers must be finite too."""
-    change: Any = {"intercept": float("nan"), "sums": [1.0, float("inf"), 1.0, 1.0]}[name]
+    change: Any = {"soon_share": float("nan"), "sums": [1.0, float("inf"), 1.0, 1.0]}[name]
     refused(with_header(snapshot(), lambda h: h.__setitem__(name, change)), "not finite")
 
 
@@ -184,7 +217,13 @@ def _shape(name: str) -> list[int]:
     return next(list(shape) for found, _, shape in header_of(snapshot())["arrays"] if found == name)
 
 
-@pytest.mark.parametrize("name", ["now.totals", "base.successors", "now.moves", "base.ranks", "means", "now.subjects"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("now.totals", "base.successors", "now.moves", "base.ranks", "now.touched.means", "now.subjects"),
+        *("later.asked", "later.columns", "later.ranks", "later.customers", "later.subjects", "later.soon"),
+    ],
+)
 def test_shapes(name: str) -> None:
     """Arrays of the right size in the wrong shape are refused."""
     for shape in (_shape(name)[::-1] if len(_shape(name)) > 1 else [*_shape(name), 1], [1, 1, *_shape(name)]):
@@ -213,14 +252,14 @@ FOUND: Final = -1.2950e308
         ("base.moves", 1e300),
         ("now.successor_counts", -1.0),
         ("base.ranks", -1.0),
-        ("counts", 1e16),
-        ("counts", -1.0),
-        ("means", -1e200),
-        ("weights", 1e16),
-        ("variances", -1.0),
-        ("variances", 1e46),
-        ("squares", -1.0),
-        ("squares", 1e46),
+        ("now.touched.means", -1e200),
+        ("now.foreseen.weights", 1e16),
+        ("soon.touched.variances", -1.0),
+        ("soon.foreseen.variances", 1e46),
+        ("now.touched.precision", 1e46),
+        ("later.asked", -1.0),
+        ("later.ranks", -1.0),
+        ("later.columns", 1e16),
     ],
 )
 def test_numbers_that_cannot_be(array: str, number: float) -> None:
@@ -231,17 +270,49 @@ def test_numbers_that_cannot_be(array: str, number: float) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("intercept", -1e16),
         ("sums", [1.0, 1.0, -1.0, 1.0]),
         ("sums", [1e16, 1.0, 1.0, 1.0]),
-        ("steps", -1),
-        ("positives", 2**63),
-        ("negatives", -1),
+        ("labels", [2**63, *[1] * 7]),
+        ("labels", [*[1] * 7, -1]),
+        ("soon_share", -1.0),
     ],
 )
 def test_header_numbers_that_cannot_be(name: str, value: object) -> None:
     """So are those of the header."""
     refused(with_header(snapshot(), lambda h: h.__setitem__(name, value)), "below zero, or a number too large")
+
+
+@pytest.mark.parametrize(
+    ("array", "place", "number"),
+    [
+        ("now.touched.precision", 1, 3.0),  # no longer symmetric
+        ("now.touched.precision", 0, -1.0),
+        ("now.touched.precision", 0, 50.0),  # below what it began with
+        ("soon.foreseen.calibration_precision", 0, 0.0),
+        ("soon.foreseen.calibration_precision", 1, 1.0),
+    ],
+)
+def test_precisions_that_cannot_be(array: str, place: int, number: float) -> None:
+    """A precision that is no longer one, or less than a head begins with, would make the next step wild: refused."""
+    refused(with_number(snapshot(), array, place, number), "do not belong together")
+
+
+@pytest.mark.parametrize(("place", "number"), [(0, 0.5), (2, 0.5), (3, 7.0), (5, 400.0)])
+def test_waiting_questions_that_cannot_be(place: int, number: float) -> None:
+    """A question of half a millisecond, of a source that is not named, or of candidates that are another's: refused."""
+    refused(with_number(snapshot(), "later.asked", place, number), "do not belong together")
+
+
+@pytest.mark.parametrize("share", [0.0, 1.5])
+def test_shares_that_cannot_be(share: float) -> None:
+    """Nothing is left of a sample of nothing, and no sample is more than the whole."""
+    refused(with_header(snapshot(), lambda h: h.__setitem__("soon_share", share)), "do not belong together")
+
+
+def test_more_questions_than_ever_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More waiting questions than a trainer would keep are refused before they are built."""
+    monkeypatch.setattr("intents.snapshots.MOST_SOON", len(decode(snapshot(), CORE).later) - 1)
+    refused(snapshot(), "do not belong together")
 
 
 @pytest.mark.parametrize(("reading", "offset"), [("reading", 2), ("base_reading", 51), ("base_reading", -1)])
@@ -250,18 +321,20 @@ def test_readings_that_cannot_be(reading: str, offset: int) -> None:
     refused(with_header(snapshot(), lambda h: h[reading].__setitem__(0, offset)), "do not belong together")
 
 
-@pytest.mark.parametrize("array", ["means", "variances", "weights", "squares", "counts", "now.totals", "base.moves"])
+@pytest.mark.parametrize(
+    "array", [*("now.touched." + name for name in ARRAYS), "soon.foreseen.weights", "now.totals", "base.moves"]
+)
 def test_the_largest_that_can_be(array: str) -> None:
     """From the largest numbers that are taken a trainer goes on, and leaves snapshots that are taken again."""
     found = decode(with_number(snapshot(), array, 0, LARGEST), CORE)
-    trainer = taught(*lessons()[found.base_reading.next :], trainer=Trainer(CORE, HORIZON, found))
-    assert trainer.positives > found.model.positives
-    assert trainer.model().weights.finite()
-    if array != "counts" and "." not in array:  # else one more is too many
+    trainer = taught(*lessons(days=3.0)[found.base_reading.next :], trainer=Trainer(CORE, HORIZON, found))
+    assert trainer.now.positives > found.model.now.positives
+    assert finite(trainer.model())
+    if array.count(".") == 2:  # else one more is too many
         decode(encode(trainer.checkpoint()), CORE)
 
 
-@pytest.mark.parametrize("name", ["subjects", "now.ranks", "squares"])
+@pytest.mark.parametrize("name", ["subjects", "now.ranks", "variances", "later.asked"])
 def test_missing_array(name: str) -> None:
     """A snapshot without one of its arrays is refused."""
 
@@ -300,7 +373,7 @@ def test_damaged_anywhere(data: st.DataObject) -> None:
     except UnusableSnapshot:
         return
     some = np.arange(1, 5, dtype=np.uint64)
-    assert found.model.weights.finite()
+    assert finite(found.model)
     found.model.tables.likely_next(some)
     assert len(encode(found)) > 0
 
@@ -313,3 +386,41 @@ def test_checkpoint_of_parts() -> None:
     found = decode(encode(Checkpoint(model, reading, Tables(), Reading())), CORE)
     assert found.model.names == model.names
     assert found.reading == reading
+
+
+def test_heads_are_kept_apart() -> None:
+    """Each of the four regressions comes back as itself, with its own counts of labels."""
+    model = Model.untrained(CORE)
+    parts = (model.now.touched, model.now.foreseen, model.soon.touched, model.soon.foreseen)
+    for n, part in enumerate(parts):
+        part.weights += n
+        part.means += 10 * n
+        part.positives, part.negatives = n, 100 + n
+    found = decode(encode(Checkpoint(model, Reading(), Tables(), Reading())), CORE).model
+    back = (found.now.touched, found.now.foreseen, found.soon.touched, found.soon.foreseen)
+    for one, other in zip(parts, back, strict=True):
+        assert (one.positives, one.negatives) == (other.positives, other.negatives)
+        assert all(getattr(one, name).tobytes() == getattr(other, name).tobytes() for name in ARRAYS)
+    assert back[2].precision[0, 0] == SOON_PRIOR
+
+
+def test_what_waits_is_kept() -> None:
+    """Questions that wait for a day come back with their answer so far, and the share of their sample."""
+    trainer = taught(*topic())
+    one, other = trainer.checkpoint(), decode(snapshot(), CORE)
+    assert one.soon_share == other.soon_share
+    for asked, again in zip(one.later, other.later, strict=True):
+        assert (asked.time, asked.offset, asked.place, asked.source) == (
+            *(again.time, again.offset, again.place, again.source),
+        )
+        assert (asked.customer, asked.weight, again.now_open, again.soon_open) == (
+            *(again.customer, again.weight, False, True),
+        )
+        for name in ("subjects", "ranks", "columns", "soon"):
+            assert getattr(asked, name).tobytes() == getattr(again, name).tobytes()
+    assert any(question.soon.any() for question in other.later)
+
+
+def test_snapshots_name_the_installed_river() -> None:
+    """A snapshot names River's version, by which somebody may rebuild it: it is the installed one's."""
+    assert version("river") == RIVER

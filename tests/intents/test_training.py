@@ -10,13 +10,16 @@ from typing import Final
 import msgspec
 import numpy as np
 import pytest
-from intents.pipeline import INTERCEPT
 
+from features.bundle import F32
 from features.core_bundle import CORE
+from features.log import I64, Bool
 from features.memory_store import MemoryStore
 from features.store import PartitionKey
+from intents.counts import F64
 from intents.examples import ASKED, OUTCOME, Examples, NewerExamples, UnreadableExamples, pack, unpack
-from intents.model import Model
+from intents.head import Head
+from intents.model import NOW_INTERCEPT, SOON_MS, Model
 from intents.snapshots import decode, encode
 from intents.tables import MODEL_FEATURES, Tables
 from intents.training import PATIENCE_MS, Checkpoint, Reading, Trainer
@@ -101,8 +104,8 @@ def taught(*lessons: bytes, trainer: Trainer | None = None) -> Trainer:
 
 
 def labels(trainer: Trainer) -> tuple[int, int]:
-    """How many positive and negative labels were learned."""
-    return trainer.positives, trainer.negatives
+    """How many positive and negative labels of `now` were learned."""
+    return trainer.now.positives, trainer.now.negatives
 
 
 # Labels
@@ -171,14 +174,44 @@ def test_outcome_read_later_in_the_same_record() -> None:
     assert labels(trainer) == (1, 0)
 
 
-def test_outcomes_are_kept_for_a_horizon() -> None:
-    """An outcome answers all questions that it concerns, and is forgotten when none can be open any more."""
+def test_an_outcome_answers_every_question_before_it() -> None:
+    """An outcome answers all open questions that it concerns, and none that is asked at its own time."""
     first = lesson(Ask(0, 1), Ask(10, 2), Got(20, 3), Ask(20, 4), watermark=0)
     trainer = taught(first, lesson(watermark=HORIZON + 1), lesson(watermark=HORIZON + 11))
     assert labels(trainer) == (2, 0)
-    taught(lesson(watermark=2 * HORIZON), trainer=trainer)
-    assert labels(trainer) == (2, 1)
-    assert not any(trainer._outcomes.values())
+    assert labels(taught(lesson(watermark=2 * HORIZON), trainer=trainer)) == (2, 1)
+
+
+def test_soon_is_learned_a_day_later() -> None:
+    """The other head learns the same question when a day has passed, by what came until then."""
+    trainer = taught(lesson(Ask(0, 1), Got(HORIZON + 1, 2), watermark=HORIZON + 1))
+    assert labels(trainer) == (0, 1)
+    untouched = trainer.soon.touched.weights.tobytes()
+    taught(lesson(watermark=SOON_MS), trainer=trainer)
+    assert (trainer.soon.positives, trainer.soon.negatives) == (0, 0)
+    taught(lesson(watermark=SOON_MS + 1), trainer=trainer)
+    assert (trainer.soon.positives, trainer.soon.negatives) == (1, 0)
+    assert labels(trainer) == (0, 1) and trainer.progress.pairs == 1  # which `now` alone is told by
+    assert trainer.soon.touched.weights.tobytes() != untouched
+    assert trainer.tables.ranks[0].sum() == 1
+
+
+def test_what_is_left_of_a_sample_counts_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question that stays in the sample of those that wait for a day has the weight of those that left it."""
+    monkeypatch.setattr("intents.questions.MOST_SOON", 5)
+    told: list[list[float]] = []
+
+    def learn(head: Head, columns: F32, ranks: I64, labels: Bool, weights: F64) -> F64:
+        told.append(weights.tolist())
+        return original(head, columns, ranks, labels, weights)
+
+    original = Head.learn
+    monkeypatch.setattr(Head, "learn", learn)
+    trainer = taught(lesson(*(Ask(n, n) for n in range(40)), watermark=HORIZON + 50, share=0.5))
+    share = trainer.questions.share
+    assert share < 0.5 and told == [[2.0] * 40]
+    taught(lesson(watermark=2 * SOON_MS, share=0.5), trainer=trainer)
+    assert 0 < len(told[1]) <= 5 and set(told[1]) == {2.0 / share}
 
 
 # Scored, then learned
@@ -187,13 +220,26 @@ def test_outcomes_are_kept_for_a_horizon() -> None:
 def test_scored_before_learned() -> None:
     """The first pair is scored by a model that has learned nothing, then learned; the second by the one that has."""
     trainer = taught(lesson(Ask(0, 1), Got(1, 2), watermark=HORIZON + 1))
-    assert trainer.progress.mean == pytest.approx(1 / (1 + np.exp(-INTERCEPT)))
+    assert trainer.progress.mean == pytest.approx(1 / (1 + np.exp(-NOW_INTERCEPT)))
     assert trainer.progress.pairs == 1 and trainer.progress.rate == 1
-    assert trainer.pipeline.weights().steps > 0
+    assert trainer.now.touched.weights[-1] > NOW_INTERCEPT
+    taught(lesson(Ask(3, 3), watermark=HORIZON + 4), trainer=trainer)
+    assert trainer.progress.mean > 1 / (1 + np.exp(-NOW_INTERCEPT)) and trainer.progress.pairs == 2
 
 
-def test_in_order_of_time() -> None:
+def test_learned_together() -> None:
+    """At most 64 questions are learned in one step, the oldest first; each step tells how many they were."""
+    trainer = taught()
+    trainer.read(0, lesson(*(Ask(n, n, (1, 2)) for n in range(130)), watermark=2 * HORIZON))
+    assert list(trainer.resolving()) == [64, 64, 2]
+    assert labels(trainer) == (0, 260) and not list(trainer.resolving())
+    trainer.read(1, lesson(watermark=2 * SOON_MS))
+    assert list(trainer.resolving()) == [64, 64, 2]
+
+
+def test_in_order_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is due together is learned in order of time, whatever the order of partitions and of arrival."""
+    monkeypatch.setattr("intents.training.TOGETHER", 1)
     records = [
         lesson(Ask(50, 1), Ask(0, 2)),
         lesson(Ask(20, 1), Got(30, 2), partition=1),
@@ -285,17 +331,18 @@ def test_legal_holes_in_offsets() -> None:
 
 
 @cache
-def lessons(partitions: int = 2, seed: int = 0) -> tuple[bytes, ...]:
+def lessons(partitions: int = 2, seed: int = 0, days: float = 0.3) -> tuple[bytes, ...]:
     """The examples topic after some partitions of a disturbed made-up shop; the seed cuts them into other commits."""
-    lanes = lanes_of(disturbed(made_up(seed=15, customers=40, events=900, days=0.3)), partitions)
+    lanes = lanes_of(disturbed(made_up(seed=15, customers=40, events=900, days=days)), partitions)
     drive = Drive(setup_of(DEMO_CATALOGUE), Model.untrained(CORE), lanes, with_examples=True)
     plan = shuffled(lanes, seed, most=90) if seed else in_chunks(lanes, 15)
     return tuple(asyncio.run(drive.run(plan)).lessons)
 
 
 def essence(trainer: Trainer) -> bytes:
-    """What a trainer has learned, wherever it read it."""
-    return encode(Checkpoint(trainer.model(), Reading(), Tables(), Reading()))
+    """What a trainer has learned, and what it still waits for, wherever it read it."""
+    later = [replace(question, offset=0, place=0) for question in trainer.questions.later()]
+    return encode(Checkpoint(trainer.model(), Reading(), Tables(), Reading(), later))
 
 
 @cache
@@ -307,7 +354,7 @@ def through(topic: tuple[bytes, ...]) -> Trainer:
 def test_there_is_much_to_learn() -> None:
     """The topic holds thousands of pairs in dozens of records, so that nothing below passes empty."""
     trainer = through(lessons())
-    assert trainer.positives > 100 and trainer.negatives > 2_000
+    assert trainer.now.positives > 100 and trainer.now.negatives > 2_000
     assert len(lessons()) > 55
     assert trainer.tables.transitions.size > 200
 
@@ -389,6 +436,18 @@ def test_killed(stops: Sequence[int]) -> None:
     assert end.position == len(topic)
 
 
+@pytest.mark.parametrize("most", [20, 8_192])
+def test_killed_while_questions_wait_for_a_day(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for days, with what waits for a day in the snapshot, all of it or a sample that shrinks meanwhile."""
+    monkeypatch.setattr("intents.questions.MOST_SOON", most)
+    topic = lessons(days=3.0)
+    whole = taught(*topic)
+    assert whole.soon.positives > 5 and 0 < len(whole.questions.later()) <= most
+    assert (whole.questions.share < 0.2) == (most == 20)
+    for stops in ([len(topic) // 2], [4, len(topic) // 3, len(topic) - 5], range(0, len(topic), 9)):
+        assert encode(killed(topic, stops).checkpoint()) == encode(whole.checkpoint())
+
+
 def test_killed_long_after_its_snapshot() -> None:
     """What was learned after the snapshot is learned again, from the same records, to the same bytes."""
     topic = lessons()
@@ -464,13 +523,13 @@ def test_a_late_question_after_a_restart() -> None:
     assert labels(taught(lesson(Ask(0, 1)), trainer=continued)) == (0, 1)
 
 
-def test_an_outcome_waits_for_a_late_question_over_a_restart() -> None:
-    """An outcome that no open question asked for when the snapshot was made still answers one that is read after it."""
-    trainer = taught(lesson(Got(5, 1), watermark=HORIZON))
-    continued = Trainer(CORE, HORIZON, decode(encode(trainer.checkpoint()), CORE))
-    assert continued.position == 0  # it reads the outcome again
-    taught(lesson(Got(5, 1), watermark=HORIZON), trainer=continued)
-    assert labels(taught(lesson(Ask(1, 2), watermark=2 * HORIZON), trainer=continued)) == (1, 0)
+def test_an_outcome_read_before_a_restart() -> None:
+    """What was marked before the snapshot is marked again when its records are read again."""
+    records = [lesson(Ask(1, 1)), lesson(Got(5, 2), watermark=HORIZON)]
+    continued = Trainer(CORE, HORIZON, decode(encode(taught(*records).checkpoint()), CORE))
+    assert continued.position == 0
+    taught(*records, trainer=continued)
+    assert labels(taught(lesson(watermark=2 * HORIZON), trainer=continued)) == (1, 0)
 
 
 def test_a_restart_reads_only_what_is_pending() -> None:
@@ -516,9 +575,9 @@ def test_trainer_and_worker_see_the_same_vectors() -> None:
             step, (commit,) = await engine.step([piece])
             await engine.commit(piece, commit)
             (told,) = [found.value for found in step.records[0] if found.topic == "examples"]
-            before = {id(question) for questions in trainer._questions.values() for question in questions}
+            before = {id(question) for question in trainer.questions.now()}
             trainer.read(trainer.position, told)
-            new = [q for questions in trainer._questions.values() for q in questions if id(q) not in before]
+            new = [question for question in trainer.questions.now() if id(question) not in before]
             scored = [wave for wave in step.detected.scored if not wave.outcome.any()]
             assert len(new) == len(scored)
             for question, wave in zip(new, scored, strict=True):
