@@ -23,7 +23,7 @@ from features.log import U64, Bool
 from features.windows import SESSION_GAP_MS
 from intents.choice import choice_columns
 from intents.examples import Examples, UnreadableExamples, unpack
-from intents.model import Model, whole_vectors
+from intents.model import SOON_MS, Model, whole_vectors
 from intents.progress import Progress
 from intents.questions import Question, Questions, Source
 from intents.tables import Tables, previous_subject
@@ -189,8 +189,10 @@ class Trainer:
             np.zeros(count, dtype=bool),
             np.zeros(count, dtype=bool),
         )
-        again = offset < self._resolved.next  # read before a restart: if it was due then, it is learned already
-        if not (again and question.time + self.horizon_ms < self._resolved.passed(source)):
+        # Read before a restart: what was due then is learned already.
+        learned = self._resolved.passed(source) if offset < self._resolved.next else -1
+        if question.time + self.horizon_ms >= learned:
+            question.soon_open = question.time + SOON_MS >= learned
             self.questions.add(question)
         met = self._met(examples.vectors[:, place], int(entry["viewed"]), touched)
         viewed = subjects[: int(entry["viewed"])].tolist()  # touched last, so the first of the candidates

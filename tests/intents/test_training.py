@@ -448,6 +448,21 @@ def test_killed_while_questions_wait_for_a_day(most: int, monkeypatch: pytest.Mo
         assert encode(killed(topic, stops).checkpoint()) == encode(whole.checkpoint())
 
 
+def test_killed_with_a_horizon_of_days() -> None:
+    """Where an intent lives longer than a day, what was learned for soon is not learned again with its question."""
+    horizon, records = 3 * SOON_MS, [lesson(Ask(0, 1), Ask(SOON_MS, 2)), lesson(watermark=SOON_MS + 1)]
+    trainer = taught(*records, trainer=Trainer(CORE, horizon))
+    assert (trainer.soon.negatives, trainer.now.negatives, trainer.checkpoint().later) == (1, 0, [])
+    continued = Trainer(CORE, horizon, decode(encode(trainer.checkpoint()), CORE))
+    assert continued.position == 0
+    taught(*records, trainer=continued)
+    assert continued.soon.negatives == 1
+    for each in (trainer, continued):
+        taught(lesson(watermark=2 * horizon), trainer=each)
+        assert (each.soon.negatives, each.now.negatives) == (2, 2)
+    assert encode(continued.checkpoint()) == encode(trainer.checkpoint())
+
+
 def test_killed_long_after_its_snapshot() -> None:
     """What was learned after the snapshot is learned again, from the same records, to the same bytes."""
     topic = lessons()
