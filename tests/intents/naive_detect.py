@@ -18,7 +18,7 @@ from intents.intent import Evidence, Intent, JourneyStep, ModelName, Source, Sta
 from intents.journeys import MIN_LIFT
 from intents.model import Model
 from tests.features.naive_log import STATE, Entry, Event, NaiveLog
-from tests.features.naive_windows import by_recency, vector
+from tests.features.naive_windows import TOUCHING, by_recency, vector
 from tests.intents.naive_model import NaiveModel
 
 ASKED: Final = ("view", "click", "banner_click", "search")
@@ -174,7 +174,10 @@ class NaiveDetect:
         """At most `most` touched and `foreseen` foreseen candidates, and how many were touched."""
         order = by_recency(entries)
         touched = order[:most]
-        chosen = touched + self._likely(touched, foreseen)
+        last = {
+            subject: max(e.time for e in entries if e.subject == subject and e.kind in TOUCHING) for subject in order
+        }
+        chosen = touched + self._likely({subject: t - last[subject] for subject in order}, touched, foreseen)
         found = []
         for subject in chosen:
             rank = min(order.index(subject), 64) if subject in order else 64
@@ -183,32 +186,47 @@ class NaiveDetect:
             others = [other for other in touched[:2] if other != subject]
             mine = self.known.columns(subject, others[0] if others else 0, *own)
             columns = x + [float(np.float32(value)) for value in mine]
-            words = self.known.probability(columns, rank), self.known.soon(columns, rank)
+            words = self.known.probability(columns[2:], rank), self.known.soon(columns[2:], rank)
             found.append(Candidate(subject, rank, x, columns, *words))
         return found, len(touched)
 
-    def _likely(self, touched: Sequence[int], most: int) -> list[int]:
-        """The subjects that are likeliest to follow the last three, by learned and declared transitions."""
-        scores: dict[int, list[float]] = {}
-        for rank, subject in enumerate(touched[:3]):
-            for after, share in self.known.nexts(subject):
-                scores.setdefault(after, []).append(0.8**rank * share)
+    def _likely(self, ages: dict[int, int], touched: Sequence[int], most: int) -> list[int]:
+        """The subjects that the last ones met most in sessions, and what is declared to follow them.
+
+        Of many, the most wanted ones are considered too. `ages` are ms since each subject was touched, the latest first.
+        """
+        wide, scores = most > 2, dict[int, list[float]]()
+        recent = list(ages)[: min(10 if wide else 3, len(touched))]
+        weights = [(math.exp(-ages[s] / (30 * 60_000)) + 0.02) * 0.9**rank for rank, s in enumerate(recent)]
+        ground = 1.0
+        for weight, subject in zip(weights, recent, strict=True):
+            part = weight / sum(weights)
+            for after, share in self.known.met(subject, 32 if wide else 8):
+                scores.setdefault(after, []).append(part * share)
             for after in {after for before, after in self.setup.catalogue.steps() if before == subject}:
-                scores.setdefault(after, []).append(0.8**rank * 0.5)
+                scores.setdefault(after, []).append(part * 0.5)
+            ground -= part * self.known.total(4, subject) / (self.known.total(4, subject) + 8)
+        for subject in self.known.popular(48) if wide else []:
+            scores.setdefault(subject, []).append(0.0)
         totals = {subject: sum(sorted(parts)) for subject, parts in scores.items() if subject not in touched}
+        if wide:
+            totals = {subject: total + ground * self.known.wanted(subject) for subject, total in totals.items()}
         return sorted(totals, key=lambda subject: (-totals[subject], subject))[:most]
 
     def _told_before(self, line: Line, entries: Sequence[Entry]) -> None:
         for subject in line.event.subjects:
             self.outcomes.append(Outcome(line, subject, by_recency(entries)[:6]))
         if self.setup.rank_outcomes:
-            self._score("rank", line, self.candidates(entries, line.event.time, 24, 8)[0])
+            self._score("rank", line, self.candidates(entries, line.event.time, 32, 30)[0])
 
     def _score(self, ask: str, line: Line, candidates: Sequence[Candidate]) -> None:
         said = {"ask": ask, "customer_id": line.event.customer, "time": line.event.time, "event_id": line.event_id}
         if ask == "rank":
             said["intent"] = self._name(line.event.subjects[0])
-        scores = [(self._name(candidate.subject), round(candidate.p, 6)) for candidate in candidates]
+        said_of = [candidate.p for candidate in candidates]
+        if ask == "rank" and self.model.choice.lists >= 50:
+            said_of = self.known.shares([(c.rank, c.vector, c.columns) for c in candidates])
+        scores = [(self._name(c.subject), round(p, 6)) for c, p in zip(candidates, said_of, strict=True)]
         said["scores"] = [list(pair) for pair in sorted(scores, key=lambda pair: -pair[1])]
         soon = [(self._name(c.subject), round(c.soon, 6)) for c in candidates if c.soon is not None]
         if ask == "detect" and len(soon) == len(candidates):

@@ -18,11 +18,12 @@ from features.events import Chunk
 from features.memory_store import MemoryStore
 from features.store import PartitionKey, Store
 from intents.catalog import Catalogue
+from intents.choice import Choice
 from intents.counts import F64
 from intents.detect import Setup
+from intents.head import Head, Regression
 from intents.intent import Intent
 from intents.life import Rules
-from intents.head import Head, Regression
 from intents.model import Model
 from intents.subjects import subject_hash
 from intents.tables import Tables
@@ -96,10 +97,12 @@ def handmade(subjects: Sequence[str], intercept: float = -2.2, seed: int = 1) ->
     hashes = [subject_hash(name) for name in subjects]
     for at in [random.randrange(len(hashes)) for _ in range(40 * len(hashes))]:
         tables.count_view(hashes[at], hashes[at - 1], 1.0)
+        tables.count_together(hashes[at], [hashes[at - 1]], 1.0)
         if random.random() < 0.2:
             tables.count_outcome(hashes[at], [hashes[at - 1], hashes[at - 2]])
     named = dict(zip(hashes, subjects, strict=True))
-    return Model(CORE, now, soon, tables, named, version="7-hand")
+    choice = Choice(np.array([0.9, 1.1, 0.6, 1.3, -0.3, 0.7, -0.1]), np.eye(7), np.linspace(0.1, 60.0, 7), lists=60)
+    return Model(CORE, now, soon, choice, tables, named, version="7-hand")
 
 
 def lanes_of(records: Iterable[Pair], partitions: int = PARTITIONS) -> list[list[Pair]]:

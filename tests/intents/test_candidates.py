@@ -46,11 +46,11 @@ def chosen(
 
 
 def leading(*steps: tuple[int, int, int]) -> Tables:
-    """Tables with (from, to, how often) transitions."""
+    """Tables with (one, other, how often) meetings in sessions."""
     tables = Tables()
     for before, after, times in steps:
         for _ in range(times):
-            tables.count_view(after, before, 1.0)
+            tables.count_together(after, [before], 1.0)
     return tables
 
 

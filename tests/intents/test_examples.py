@@ -34,6 +34,9 @@ def examples(asks: int = 2, outcomes: int = 1) -> Examples:
         vectors=np.arange(4 * 3 * asks, dtype=np.float32).reshape(4, 3 * asks) / np.float32(7),
         outcomes=outcome,
         recent=np.arange(2 * outcomes, dtype=np.uint64),
+        choices=np.full(outcomes, 3),
+        choice_subjects=np.arange(3 * outcomes, dtype=np.uint64),
+        choice_vectors=np.arange(4 * 3 * outcomes, dtype=np.float32).reshape(4, 3 * outcomes) / np.float32(3),
     )
 
 

@@ -57,6 +57,7 @@ class Got:
     subject: int = 1
     customer: int = 7
     recent: tuple[int, ...] = ()
+    choices: tuple[int, ...] = ()
 
 
 def lesson(*entries: Ask | Got, watermark: int = 0, partition: int = 0, share: float = 1.0) -> bytes:
@@ -74,6 +75,7 @@ def lesson(*entries: Ask | Got, watermark: int = 0, partition: int = 0, share: f
     outcomes["subject"] = [got.subject for got in gots]
     outcomes["recent"] = [len(got.recent) for got in gots]
     subjects = [subject for ask in asks for subject in ask.subjects]
+    choices = [subject for got in gots for subject in got.choices]
     ranks = [n if n < ask.touched else 64 for ask in asks for n in range(len(ask.subjects))]
     vectors = np.arange(FEATURES * len(subjects), dtype=np.float32).reshape(FEATURES, len(subjects)) % 5
     return pack(
@@ -90,6 +92,9 @@ def lesson(*entries: Ask | Got, watermark: int = 0, partition: int = 0, share: f
             vectors=vectors,
             outcomes=outcomes,
             recent=np.array([subject for got in gots for subject in got.recent], dtype=np.uint64),
+            choices=np.array([len(got.choices) for got in gots], dtype=np.int64),
+            choice_subjects=np.array(choices, dtype=np.uint64),
+            choice_vectors=np.arange(FEATURES * len(choices), dtype=np.float32).reshape(FEATURES, len(choices)) % 5,
         )
     )
 
