@@ -170,7 +170,9 @@ def merged(tiles: list[Entry]) -> list[Entry]:
         time = max(tile.time for tile in group)
         count = min(sum(tile.count for tile in group), 65_535)
         value = max(min(sum(tile.value for tile in group), 2**31 - 1), -(2**31))
-        found.append(replace(group[0], time=time, count=count, value=value, id=0, product=0))
+        products = {entry.product for entry in group}
+        product = products.pop() if len(products) == 1 else 0
+        found.append(replace(group[0], time=time, count=count, value=value, id=0, product=product))
     return sorted(found, key=lambda tile: (tile.span == "day", tile.subject, _code(tile), tile.time))
 
 

@@ -119,6 +119,9 @@ def aggregate(what: Aggregate, entries: Sequence[Entry], t: int, subject: int = 
         return min(order.index(subject), 64) if subject in order else 64
     if what.what == "subjects":
         return len(by_recency(entries))
+    if what.what == "run":
+        others = [place for place, entry in enumerate(entries) if entry.subject != subject]
+        return len(entries) - 1 - max(others, default=-1) if subject else 0
     found = [entry for entry in within(what.window, entries, t) if not what.kinds or entry.kind in what.kinds]
     if what.over == "pair":
         found = [entry for entry in found if entry.subject == subject]
@@ -134,6 +137,8 @@ def aggregate(what: Aggregate, entries: Sequence[Entry], t: int, subject: int = 
         return repeat(found)
     if what.what == "same":
         return same(found, entries, subject)
+    if what.what == "open":
+        return 1 if found and found[-1].kind == "cart_add" else 0
     if what.what == "active":
         return sum(gap for gap in gaps_of(found) if gap <= SESSION_GAP)
     if what.what == "visits":
@@ -152,14 +157,19 @@ def repeat(found: Sequence[Entry]) -> int:
     for entry in found:
         if entry.product:
             seen.setdefault(entry.product, []).append(entry.kind)
-    return max([len(kinds) for kinds in seen.values() if not {"cart_add", "purchase"} & set(kinds)], default=0)
+    counts = [
+        sum(entry.count for entry in found if entry.product == product)
+        for product, kinds in seen.items()
+        if not {"cart_add", "purchase"} & set(kinds)
+    ]
+    return max(counts, default=0)
 
 
 def same(found: Sequence[Entry], entries: Sequence[Entry], subject: int) -> int:
     """How many of `found` are of the product that this subject was last touched with."""
     touches = [entry for entry in entries if entry.subject == subject and entry.kind in TOUCHING]
     latest = touches[-1].product if touches else 0
-    return len([entry for entry in found if latest and entry.product == latest])
+    return sum(entry.count for entry in found if latest and entry.product == latest)
 
 
 def gaps_of(entries: Sequence[Entry]) -> list[int]:

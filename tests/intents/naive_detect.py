@@ -186,7 +186,8 @@ class NaiveDetect:
             others = [other for other in touched[:2] if other != subject]
             mine = self.known.columns(subject, others[0] if others else 0, *own)
             columns = x + [float(np.float32(value)) for value in mine]
-            words = self.known.probability(columns[2:], rank), self.known.soon(columns[2:], rank)
+            read = columns[self.setup.bundle.leading :]
+            words = self.known.probability(read, rank), self.known.soon(read, rank)
             found.append(Candidate(subject, rank, x, columns, *words))
         return found, len(touched)
 

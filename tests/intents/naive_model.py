@@ -71,7 +71,7 @@ class NaiveModel:
 
     def shares(self, candidates: Sequence[tuple[int, Sequence[float], Sequence[float]]]) -> list[float]:
         """Which (rank, vector, columns) is chosen: a softmax of the touched; those foreseen in order behind them."""
-        choice, names = self.model.choice, self.model.bundle.names
+        choice, names, leading = self.model.choice, self.model.bundle.names, self.model.bundle.leading
         spread = [math.sqrt((square + 10) / (choice.lists + 10)) for square in choice.squares.tolist()]
         scores = []
         for rank, x, columns in candidates:
@@ -79,7 +79,7 @@ class NaiveModel:
                 continue
             own = [x[names.index(name)] for name in ("fresh_1h", "open", "run")]
             lift = columns[len(names) + 3] if rank == 0 else 0.0
-            z = [sum(self.contributions(columns[2:], rank)), *own, float(rank == 0), float(rank == 1), lift]
+            z = [sum(self.contributions(columns[leading:], rank)), *own, float(rank == 0), float(rank == 1), lift]
             scores.append(sum(w * v / s for w, v, s in zip(choice.weights.tolist(), z, spread, strict=True)))
         total = sum(math.exp(score - max(scores)) for score in scores)
         found = [math.exp(score - max(scores)) / total for score in scores]

@@ -7,9 +7,10 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from features.aggregates import OUTCOME, VIEWED, Aggregate
+from features.aggregates import OUTCOME, TOUCHED, VIEWED, Aggregate
 from features.bundle import Bundle, Feature
 from intents.catalog import Catalogue
+from intents.choice import Choice
 from intents.detect import Setup
 from intents.head import Head
 from intents.intent import Intent
@@ -25,6 +26,11 @@ HORIZON: Final = 30 * MINUTE
 COUNTS: Final = (
     Feature("views_7d", Aggregate("pair", "count", VIEWED, "7d"), "log1p", words="{n} view{s} in a week"),
     Feature("outcomes", Aggregate("pair", "count", OUTCOME, "7d"), "log1p"),
+    Feature("age", Aggregate("pair", "age", TOUCHED), "log1p", scale=1_000.0),
+    Feature("gap", Aggregate("pair", "gap", TOUCHED), "log1p", scale=1_000.0),
+    Feature("fresh_1h", Aggregate("pair", "age", TOUCHED), "decay", scale=3_600_000.0),
+    Feature("open", Aggregate("pair", "open", OUTCOME)),
+    Feature("run", Aggregate("pair", "run"), "log1p"),
 )
 STEERED: Final = Bundle("steered-1", (Feature("steer", Aggregate("pair", "value", ("view",))), *COUNTS))
 BASE: Final = -12.0
@@ -43,7 +49,7 @@ def steered_model(
     ]
     if not soon:
         heads[1] = Head.empty(size, BASE + 1)
-    model = Model(STEERED, heads[0], heads[1], tables or Tables(), version=version)
+    model = Model(STEERED, heads[0], heads[1], Choice.empty(), tables or Tables(), version=version)
     return model if ready else unready(model)
 
 

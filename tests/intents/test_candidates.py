@@ -94,12 +94,24 @@ def test_a_late_touch_takes_its_own_place() -> None:
     assert [subject for subject, _ in chosen(events)] == [4, 2, 3, 1]
 
 
-def test_foreseen_by_learned_transitions() -> None:
-    """The likeliest subjects after the last three touched ones follow, nearer origins weighing more."""
+def test_foreseen_by_companions() -> None:
+    """What the last three touched subjects met most in sessions follows, nearer ones weighing more."""
     tables = leading((1, 10, 5), (2, 20, 5), (3, 30, 5), (4, 40, 500))
     events = [event(n, subject) for n, subject in enumerate([4, 3, 2, 1])]
     assert chosen(events, tables)[4:] == [(10, NEVER_RANK), (20, NEVER_RANK)]
-    assert [subject for subject, _ in chosen(events, tables, foreseen=9)[4:]] == [10, 20, 30]  # 4 is too long ago
+    tables = leading((1, 10, 5), (4, 40, 500))
+    assert [subject for subject, _ in chosen(events, tables)[4:]] == [10]  # 4 is too long ago
+    assert [subject for subject, _ in chosen(events, tables, foreseen=9)[4:]] == [40, 10]  # not where many are wanted
+
+
+def test_many_foreseen_are_smoothed_by_what_is_wanted() -> None:
+    """Where more than two are to be found, the most wanted subjects are among them, and make the order."""
+    tables = leading((1, 10, 5), (1, 20, 5))
+    for _ in range(9):
+        tables.count_outcome(30, [])
+    tables.count_outcome(20, [])
+    assert [subject for subject, _ in chosen([event(0, 1)], tables, foreseen=9)[1:]] == [30, 20, 10]
+    assert [subject for subject, _ in chosen([event(0, 1)], tables)[1:]] == [10, 20]
 
 
 def test_foreseen_adds_up() -> None:
@@ -171,7 +183,8 @@ def test_many_asks_at_once(acts: list[tuple[int, int, int]], seed: int) -> None:
         for one in events:
             if one.customer == customer:
                 log.apply(one, 0)
-        expected, n = slow.candidates(log.entries, events[-1].time, *limits[ask])
+        at = max(one.time for one in events if one.customer == customer)
+        expected, n = slow.candidates(log.entries, at, *limits[ask])
         place = slice(*found.offsets[ask : ask + 2].tolist())
         mine = list(zip(found.subject[place].tolist(), found.rank[place].tolist(), strict=True))
         assert mine == [(candidate.subject, candidate.rank) for candidate in expected]

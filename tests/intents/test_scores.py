@@ -118,7 +118,7 @@ def test_six_last_touched() -> None:
         mine = touched.setdefault(event["customer_id"], [])
         if event["kind"] in ("cart_add", "purchase"):
             line = next(lines)
-            assert set(mine[:24]) <= {name for name, _ in line["scores"]}
+            assert set(mine[:32]) <= {name for name, _ in line["scores"]}
             assert line["intent"] == subjects[0]
         for subject in subjects if event["kind"] not in ("cart_remove",) else []:
             if subject in mine:

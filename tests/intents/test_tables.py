@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from features.core_bundle import CORE
 from intents.model import Model
-from intents.tables import MODEL_FEATURES, OUTCOME_WEIGHT, RANKS, SUCCESSORS, Tables, previous_subject
+from intents.tables import COMPANIONS, MODEL_FEATURES, OUTCOME_WEIGHT, RANKS, SUCCESSORS, Tables, previous_subject
 from tests.intents.naive_model import NaiveModel
 
 SUBJECTS = st.integers(1, 12)
@@ -41,8 +41,13 @@ def test_counting(acts: list[tuple[bool, int, list[int]]]) -> None:
     """Views, outcomes and transitions are what counting by hand gives; the successors are the most counted ones."""
     tables = Tables()
     views, outcomes = Counter[int](), Counter[int]()
-    moves: tuple[Counter[tuple[int, int]], ...] = (Counter(), Counter())
+    moves: tuple[Counter[tuple[int, int]], ...] = (Counter(), Counter(), Counter())
     for outcome, subject, others in acts:
+        met = [other for other in others[3:] if other and other != subject]
+        tables.count_together(subject, met, 2.0)
+        for other in met:
+            moves[2][subject, other] += 2
+            moves[2][other, subject] += 2
         if outcome:
             recent = [other for other in others if other]
             tables.count_outcome(subject, recent)
@@ -58,7 +63,7 @@ def test_counting(acts: list[tuple[bool, int, list[int]]]) -> None:
     subjects = list(slow.rows)
     for subject in range(1, 13):
         assert (slow.total(0, subject), slow.total(1, subject)) == (views[subject], outcomes[subject])
-        for kind in (0, 1):
+        for kind in (0, 1, 2):
             assert slow.total(2 + kind, subject) == sum(n for (a, _), n in moves[kind].items() if a == subject)
         after = Counter({b: moves[0][subject, b] + OUTCOME_WEIGHT * moves[1][subject, b] for b in range(1, 13)})
         best = sorted((n for n in after.values() if n), reverse=True)[:SUCCESSORS]
@@ -66,8 +71,13 @@ def test_counting(acts: list[tuple[bool, int, list[int]]]) -> None:
         found = slow.nexts(subject)
         assert sorted((share * total for _, share in found), reverse=True) == pytest.approx(best)
         assert all(share * total == pytest.approx(after[to]) for to, share in found)
+        together = sorted((moves[2][subject, b] for b in range(1, 13) if moves[2][subject, b]), reverse=True)
+        total, found = slow.total(4, subject) + 8, slow.met(subject, COMPANIONS)
+        assert [share * total for _, share in found] == pytest.approx(together[:COMPANIONS])
+        assert all(share * total == pytest.approx(moves[2][subject, to]) for to, share in found)
     assert slow.moves == {
-        (subjects.index(a), subjects.index(b)): (moves[0][a, b], moves[1][a, b]) for a, b in {*moves[0], *moves[1]}
+        (subjects.index(a), subjects.index(b)): tuple(kind[a, b] for kind in moves)
+        for a, b in {key for kind in moves for key in kind}
     }
 
 
