@@ -1,6 +1,7 @@
 """A model again, slow and obvious: its counts read row by row, its arithmetic one number at a time.
 
-It judges how intents/model.py and intents/head.py score, and Tables.columns; how the tables are kept is judged in test_tables.py.
+It judges how intents/model.py and intents/head.py score, and Tables.columns; how the tables are kept is judged in
+test_tables.py, how heads learn by naive_head.py.
 """
 
 import math

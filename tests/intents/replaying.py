@@ -20,9 +20,9 @@ from features.store import PartitionKey, Store
 from intents.catalog import Catalogue
 from intents.counts import F64
 from intents.detect import Setup
+from intents.head import Head, Regression
 from intents.intent import Intent
 from intents.life import Rules
-from intents.head import Head, Regression
 from intents.model import Model
 from intents.subjects import subject_hash
 from intents.tables import Tables

@@ -11,9 +11,9 @@ from features.aggregates import OUTCOME, VIEWED, Aggregate
 from features.bundle import Bundle, Feature
 from intents.catalog import Catalogue
 from intents.detect import Setup
+from intents.head import Head
 from intents.intent import Intent
 from intents.life import Rules
-from intents.head import Head
 from intents.model import Model
 from intents.tables import MODEL_FEATURES, Tables
 from tests.intents.replaying import MINUTE, Drive, Pair, handmade_regression, in_chunks, pair, unready

@@ -122,7 +122,7 @@ def test_before_learning_it_is_the_intercept() -> None:
 
 
 def test_contributions_add_up() -> None:
-    """What each column adds, calibration included, and the base are the logit; a column without variance adds nothing."""
+    """What each column adds, calibrated, and the base are the logit; a column without variance adds nothing."""
     regression, vectors = trained(4), labelled(5, 50)[0]
     assert regression.calibration[0] != 1.0
     parts = regression.contributions(vectors)
@@ -256,14 +256,14 @@ def test_learning_finds_what_matters() -> None:
 def test_goes_on_as_if_never_stopped(stop: int) -> None:
     """A copy learns on to the same bytes, and leaves what it was copied from alone."""
     through = Regression.empty(FEATURES, -2.0)
-    first, second = batches(labelled(18, 200), stop) if stop else ([], labelled(18, 200))
-    if stop:
-        through.learn(*first)
+    parts = batches(labelled(18, 200), stop)
+    for part in parts[:-1]:
+        through.learn(*part)
     copied = through.copy()
     before = the_bytes(through)
-    copied.learn(*second)
+    copied.learn(*parts[-1])
     assert the_bytes(through) == before
-    through.learn(*second)
+    through.learn(*parts[-1])
     assert the_bytes(copied) == the_bytes(through)
 
 

@@ -172,7 +172,7 @@ def test_in_order() -> None:
 
 
 def test_the_oldest_offset_that_waits_for_now() -> None:
-    """A restart reads from the lowest offset with a question that waits for now; what waits for soon needs no reading."""
+    """A restart reads from the lowest offset of a question that waits for now; those for soon need no reading."""
     questions = Questions(HORIZON)
     assert questions.oldest() is None
     for at, offset in ((0, 4), (10, 3), (20, 5)):
