@@ -106,6 +106,7 @@ def test_refuses_what_would_poison(bad: float) -> None:
     with pytest.raises(ValueError, match="not finite"), np.errstate(over="ignore"):
         model.learn_one({"a": 1.0, "new": bad}, False)
     assert model.regression.weights.tobytes() == before
+    assert model.predict_proba_one({"a": 1.0, "new": 5.0}) == model.predict_proba_one({"a": 1.0})
 
 
 @pytest.mark.parametrize("step", [0.01, 0.1, 0.3])
