@@ -247,9 +247,10 @@ def test_an_answered_question_may_leave_the_sample(monkeypatch: pytest.MonkeyPat
 # As the naive one
 
 
-SMALL: Final = 10
+SMALL: Final = 3
 STEPS: Final = [0, 1, HORIZON - 1, HORIZON, HORIZON + 1, SOON_MS // 2, SOON_MS - HORIZON, SOON_MS, SOON_MS + 1]
 ACTS: Final = st.one_of(
+    st.tuples(st.just("ask"), st.just(0), st.integers(0, 1), st.integers(1, 2), st.integers(1, 3)),
     st.tuples(st.just("ask"), st.sampled_from(STEPS), st.integers(0, 1), st.integers(1, 2), st.integers(1, 3)),
     st.tuples(st.just("outcome"), st.sampled_from(STEPS), st.integers(0, 1), st.integers(1, 2), st.integers(1, 3)),
     st.tuples(st.just("due"), st.sampled_from([0, 1]), st.integers(0, 1), st.booleans(), st.just(0)),
