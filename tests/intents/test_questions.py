@@ -204,6 +204,29 @@ def test_thinned_by_halving(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [id(q) for q in questions.due_soon(HERE, T + 2 * SOON_MS)] == [id(q) for q in stay]
 
 
+def test_thinned_as_often_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where half of the share would still be too many, it is halved again."""
+    monkeypatch.setattr("intents.questions.MOST_SOON", 1)
+    low = [one for one in (question(offset=n) for n in range(200)) if one.chance < 1 / 8][:2]
+    questions = Questions(HORIZON)
+    for one in low:
+        questions.add(one)
+    assert questions._sampled <= 1 and questions.share <= 1 / 8
+
+
+def test_what_leaves_the_sample_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question that was learned for now and leaves the sample waits for nothing: no outcome is compared with it."""
+    monkeypatch.setattr("intents.questions.MOST_SOON", 10)
+    questions = Questions(HORIZON)
+    for n in range(9):
+        questions.add(question(n, n))
+    questions.due_now(HERE, T + 2 * HORIZON)
+    for n in range(9, 30):
+        questions.add(question(2 * HORIZON, n))
+    waiting = questions.later() + questions.now()
+    assert sum(map(len, questions._of.values())) == len(waiting) < 30
+
+
 def test_the_share_stays_when_there_is_room_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A share never rises, so that what has been chosen by it stays chosen; fewer wait then."""
     monkeypatch.setattr("intents.questions.MOST_SOON", 50)
