@@ -10,7 +10,6 @@ _APPLY: Final = "features/apply.py"
 _WORKER: Final = "streams/worker.py"
 _ENGINE: Final = "streams/engine.py"
 _TRAINING: Final = "intents/training.py"
-_HEAD: Final = "intents/head.py"
 _SNAPSHOTS: Final = "intents/snapshots.py"
 _APPLIES: Final = "tests/features/test_apply.py::"
 _WORKS: Final = "tests/streams/test_worker.py::"
@@ -39,23 +38,16 @@ ONCE: Final = [
     Mutation(
         "trainer's restart",
         _TRAINING,
-        "if question.time + self.horizon_ms >= learned:",
+        "if not (again and question.time + self.horizon_ms < self._resolved.passed(source)):",
         "if True:",
         _LEARNS + "test_killed",
     ),
     Mutation(
-        "what waits for a day alone is in the snapshot",
+        "outcomes are remembered over a restart",
         _TRAINING,
-        "for q in self.questions.later()]",
-        "for q in self.questions.later()[:0]]",
-        _LEARNS + "test_killed_while_questions_wait_for_a_day",
-    ),
-    Mutation(
-        "a share of questions is remembered over a restart",
-        _TRAINING,
-        "checkpoint.soon_share if checkpoint else 1.0, later)",
-        "1.0, later)",
-        _LEARNS + "test_killed_while_questions_wait_for_a_day",
+        "[recent[0][3] for recent in self._recent_outcomes.values() if recent]",
+        "[]",
+        _LEARNS + "test_an_outcome_waits_for_a_late_question_over_a_restart",
     ),
 ]
 """Nothing twice: events and lessons."""
@@ -176,31 +168,10 @@ MODELS: Final = [
     ),
     Mutation(
         "a vector to learn from: finite",
-        _HEAD,
-        "if not np.isfinite(columns).all():",
+        "intents/pipeline.py",
+        "if not np.isfinite(vector).all():",
         "if False:",
-        "tests/intents/test_head.py::test_refuses_what_would_poison",
-    ),
-    Mutation(
-        "a vector to learn from: not too far away",
-        _HEAD,
-        "_MOST_AWAY: Final = 100.0",
-        "_MOST_AWAY: Final = 1e9",
-        "tests/intents/test_head.py::test_what_is_far_away_is_clipped_when_learned",
-    ),
-    Mutation(
-        "waiting questions: a bounded sample",
-        "intents/questions.py",
-        "while self._sampled > MOST_SOON:",
-        "while False:",
-        "tests/intents/test_questions.py::test_thinned_by_halving",
-    ),
-    Mutation(
-        "waiting questions: chosen by their place alone",
-        "intents/questions.py",
-        "((self.offset << 20) + self.place)",
-        "((self.offset << 20) + self.place + int(self.soon.sum()))",
-        "tests/intents/test_questions.py::test_chance_is_of_the_questions_place_alone",
+        "tests/intents/test_pipeline.py::test_refuses_what_would_poison",
     ),
 ]
 """Models."""
