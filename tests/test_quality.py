@@ -62,7 +62,7 @@ def test_detection_on_real_customers_stays_as_good_as_measured(recordings: Path)
 
 
 def test_the_next_day_stays_as_good_as_measured(recordings: Path) -> None:
-    """On the first 20,000 events, of what is said of the next 24 hours: AUC, AP and ECE, AP beside the simple rule's."""
+    """On the first 20,000 events, of the next 24 hours: AUC, AP and ECE, AP beside the simple rule's."""
     found = judged(recordings, LONG)
     soon = found["soon"]
     # Measured from the second day on: AUC .682, AP .208, ECE .018 (rule: AP .159).

@@ -1,7 +1,7 @@
 """Windows, aggregates and features again, slow and obvious, over a plain list of entries.
 
-They judge features/windows.py, pairs.py, aggregates.py and bundle.py. `entries` are always those of one customer that are visible at
-time `t`, in the log's order.
+They judge features/windows.py, pairs.py, aggregates.py and bundle.py. `entries` are always those of one customer that
+are visible at time `t`, in the log's order.
 """
 
 import math

@@ -152,7 +152,7 @@ def test_the_product_looked_at_most() -> None:
 
 
 def test_events_of_the_latest_product() -> None:
-    """`same` counts the subject's events of the product that it was touched with last, wherever the customer was since."""
+    """`same` counts the subject's events of the product that it was touched with last, whatever came since."""
     events = [event("favorite", 0, 7, product=1), event("view", 1, 7, product=2), event("view", 2, 7, product=1)]
     favorite = Aggregate("pair", "same", ("favorite",))
     assert one(look_at(*events[:2], at=9), favorite) == 0

@@ -40,12 +40,13 @@ class NaiveQuestions:
     told_now: set[Asked] = field(default_factory=set)
     told_soon: set[Asked] = field(default_factory=set)
     left: set[Asked] = field(default_factory=set)
+    chances: dict[Asked, float] = field(default_factory=dict)
 
     def ask(self, question: Asked, chance: float) -> None:
         """One more; where too many wait, the share of those that may wait for a day is halved."""
         self.turn += 1
         self.asked.append((self.turn, question))
-        self.chances = getattr(self, "chances", {}) | {question: chance}
+        self.chances[question] = chance
         self._leave()
         while len(self.waiting()) > self.most:
             self.share /= 2

@@ -275,23 +275,26 @@ def _outcomes(told: Sequence[Examples]) -> list[tuple[Any, ...]]:
     return found
 
 
-@pytest.mark.parametrize("ready", [True, False])
-def test_scores(ready: bool) -> None:
+@pytest.mark.parametrize("of", ["learned", "handmade", "not ready"])
+def test_scores(of: str) -> None:
     """A scores file says, in file order, what the slow detect says it should: every candidate's p, best first."""
     records = disturbed(made_up(seed=12, customers=60, events=500, days=0.2))
-    model = learned(made_up())
-    model = model if ready else unready(model)
+    model = learned(made_up()) if of == "learned" else handmade(SUBJECTS)
+    model = unready(model) if of == "not ready" else model
     replay = InProcess(setup_of(DEMO_CATALOGUE, rank_outcomes=True), model, partitions=1)
     lines = [json.loads(line) for output in asyncio.run(replayed(replay, records)) for line in output.scores]
     naive = judged(setup_of(DEMO_CATALOGUE, rank_outcomes=True), model, records)
     assert len(lines) == len(naive.scores) > 300
     assert {line["ask"] for line in lines} == {"rank", "detect"}
+    assert sum("soon" in line for line in lines) > 300 * (of == "handmade") - 1
     for fast, slow in zip(lines, naive.scores, strict=True):
-        assert {name: value for name, value in fast.items() if name != "scores"} == {
-            name: value for name, value in slow.items() if name != "scores"
-        }
-        assert [name for name, _ in fast["scores"]] == [name for name, _ in slow["scores"]]
-        np.testing.assert_allclose([p for _, p in fast["scores"]], [p for _, p in slow["scores"]], atol=1.1e-6)
+        assert fast.keys() == slow.keys()
+        for name, value in slow.items():
+            if name not in ("scores", "soon"):
+                assert fast[name] == value
+                continue
+            assert [subject for subject, _ in fast[name]] == [subject for subject, _ in value]
+            np.testing.assert_allclose([p for _, p in fast[name]], [p for _, p in value], atol=1.1e-6)
 
 
 def test_scoring_outcomes_changes_nothing_else() -> None:

@@ -122,7 +122,7 @@ def test_before_learning_it_is_the_intercept() -> None:
 
 
 def test_contributions_add_up() -> None:
-    """What each column adds, calibration included, and the base are the logit; a column without variance adds nothing."""
+    """What each column adds, calibrated, and the base are the logit; a column without variance adds nothing."""
     regression, vectors = trained(4), labelled(5, 50)[0]
     assert regression.calibration[0] != 1.0
     parts = regression.contributions(vectors)
@@ -131,12 +131,22 @@ def test_contributions_add_up() -> None:
     np.testing.assert_allclose(parts.sum(axis=0) + regression.base, logit, rtol=0, atol=1e-9)
 
 
+def test_a_column_that_never_varied_adds_nothing() -> None:
+    """Whatever its weight, and however far from its only value it is when it is asked about."""
+    regression, vectors = trained(4), labelled(5, 9)[0]
+    regression.weights[2] = 5.0
+    before = regression.probability(vectors)
+    vectors[2] += 7.0
+    assert regression.probability(vectors).tobytes() == before.tobytes()
+
+
 @pytest.mark.parametrize("of", [Regression.probability, Regression.contributions])
 @pytest.mark.parametrize("layout", [np.ascontiguousarray, np.asfortranarray])
 def test_bytes_do_not_depend_on_the_batch(of: Callable[..., F64], layout: Callable[[F32], F32]) -> None:
     """One pair alone, seven, or all: the same bytes for each, whatever the memory layout."""
-    regression = trained(6)
-    vectors = labelled(7, 600)[0] * np.float32(1.7)
+    regression = Regression.empty(34, -2.0, 20.0)
+    regression.learn(*labelled(6, 300, 34))
+    vectors = labelled(7, 600, 34)[0] + np.float32(0.3)
     whole = of(regression, vectors)
     for size in (1, 2, 7, 64, 599):
         parts = [of(regression, layout(vectors[:, i : i + size])) for i in range(0, 600, size)]
@@ -256,14 +266,14 @@ def test_learning_finds_what_matters() -> None:
 def test_goes_on_as_if_never_stopped(stop: int) -> None:
     """A copy learns on to the same bytes, and leaves what it was copied from alone."""
     through = Regression.empty(FEATURES, -2.0)
-    first, second = batches(labelled(18, 200), stop) if stop else ([], labelled(18, 200))
-    if stop:
-        through.learn(*first)
+    parts = batches(labelled(18, 200), stop)
+    for part in parts[:-1]:
+        through.learn(*part)
     copied = through.copy()
     before = the_bytes(through)
-    copied.learn(*second)
+    copied.learn(*parts[-1])
     assert the_bytes(through) == before
-    through.learn(*second)
+    through.learn(*parts[-1])
     assert the_bytes(copied) == the_bytes(through)
 
 

@@ -172,7 +172,7 @@ def test_in_order() -> None:
 
 
 def test_the_oldest_offset_that_waits_for_now() -> None:
-    """A restart reads from the lowest offset with a question that waits for now; what waits for soon needs no reading."""
+    """A restart reads from the lowest offset of a question that waits for now; those for soon need no reading."""
     questions = Questions(HORIZON)
     assert questions.oldest() is None
     for at, offset in ((0, 4), (10, 3), (20, 5)):
@@ -202,6 +202,29 @@ def test_thinned_by_halving(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [id(q) for q in questions.later()] == [id(q) for q in stay]
     assert sum(map(len, questions._of.values())) == len(stay)  # the others are gone from their customers too
     assert [id(q) for q in questions.due_soon(HERE, T + 2 * SOON_MS)] == [id(q) for q in stay]
+
+
+def test_thinned_as_often_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where half of the share would still be too many, it is halved again."""
+    monkeypatch.setattr("intents.questions.MOST_SOON", 1)
+    low = [one for one in (question(offset=n) for n in range(200)) if one.chance < 1 / 8][:2]
+    questions = Questions(HORIZON)
+    for one in low:
+        questions.add(one)
+    assert questions._sampled <= 1 and questions.share <= 1 / 8
+
+
+def test_what_leaves_the_sample_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question that was learned for now and leaves the sample waits for nothing: no outcome is compared with it."""
+    monkeypatch.setattr("intents.questions.MOST_SOON", 10)
+    questions = Questions(HORIZON)
+    for n in range(9):
+        questions.add(question(n, n))
+    questions.due_now(HERE, T + 2 * HORIZON)
+    for n in range(9, 30):
+        questions.add(question(2 * HORIZON, n))
+    waiting = questions.later() + questions.now()
+    assert sum(map(len, questions._of.values())) == len(waiting) < 30
 
 
 def test_the_share_stays_when_there_is_room_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,9 +270,10 @@ def test_an_answered_question_may_leave_the_sample(monkeypatch: pytest.MonkeyPat
 # As the naive one
 
 
-SMALL: Final = 10
+SMALL: Final = 3
 STEPS: Final = [0, 1, HORIZON - 1, HORIZON, HORIZON + 1, SOON_MS // 2, SOON_MS - HORIZON, SOON_MS, SOON_MS + 1]
 ACTS: Final = st.one_of(
+    st.tuples(st.just("ask"), st.just(0), st.integers(0, 1), st.integers(1, 2), st.integers(1, 3)),
     st.tuples(st.just("ask"), st.sampled_from(STEPS), st.integers(0, 1), st.integers(1, 2), st.integers(1, 3)),
     st.tuples(st.just("outcome"), st.sampled_from(STEPS), st.integers(0, 1), st.integers(1, 2), st.integers(1, 3)),
     st.tuples(st.just("due"), st.sampled_from([0, 1]), st.integers(0, 1), st.booleans(), st.just(0)),

@@ -96,6 +96,21 @@ def test_every_line() -> None:
         assert [key for key in line if key != "ready"] == keys
 
 
+def test_the_next_day_beside() -> None:
+    """Once a day's answers are known, a view's line says the same candidates' chances within a day, best first."""
+    lines = run(made_up(seed=4, customers=60, events=2_400, days=4.0)).lines()
+    known = [n for n, line in enumerate(lines) if "soon" in line]
+    assert 300 < len(known) < len(lines) - 300
+    for n, line in enumerate(lines):
+        assert ("soon" in line) == (n >= known[0] and line["ask"] == "detect")
+        keys = ["ask", "customer_id", "time", "event_id", *["intent"] * (line["ask"] == "rank"), "scores"]
+        assert [key for key in line if key != "ready"] == keys + ["soon"] * ("soon" in line)
+    for n in known:
+        soon = [p for _, p in lines[n]["soon"]]
+        assert soon == sorted(soon, reverse=True) and all(0 <= p <= 1 for p in soon)
+        assert sorted(name for name, _ in lines[n]["soon"]) == sorted(name for name, _ in lines[n]["scores"])
+
+
 def test_scores_are_probabilities_in_order() -> None:
     """Every p is a number in [0, 1], the best first, no subject twice; not-ready lines say so and are ordered too."""
     lines = whole().lines()
