@@ -1,6 +1,7 @@
 """A model again, slow and obvious: its counts read row by row, its arithmetic one number at a time.
 
-It judges intents/model.py and Tables.columns; how the tables are kept is judged in test_tables.py.
+It judges how intents/model.py and intents/head.py score, and Tables.columns; how the tables are kept is judged in
+test_tables.py, how heads learn by naive_head.py.
 """
 
 import math
@@ -8,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from intents.head import Head, Regression
 from intents.model import Model
 from intents.tables import OUTCOME_WEIGHT
 
@@ -68,17 +70,46 @@ class NaiveModel:
             math.log((own_outcomes + 4 * prior) / (own_views + 4) / base),
         ]
 
-    def contributions(self, columns: Sequence[float]) -> list[float]:
-        """What each column adds to the logit."""
-        found, weights = [], self.model.weights
-        for j, x in enumerate(columns):
-            deviation = math.sqrt(weights.variances[j])
-            found.append((x - weights.means[j]) / deviation * weights.weights[j] if deviation else 0.0)
-        return found
+    def contributions(self, columns: Sequence[float], rank: int) -> list[float]:
+        """What each column adds to the logit of `now`."""
+        return contributions(_of(self.model.now, rank), columns)
 
     def probability(self, columns: Sequence[float], rank: int) -> float:
         """The model's word; before it is ready, the rate of outcomes at that recency rank or a better one."""
-        if self.model.positives < 50 or self.model.negatives < 500:
+        if not believed(self.model.now):
             asked, positive = self.model.tables.ranks.tolist()
             return float(min((positive[r] + 0.1) / (asked[r] + 10) for r in range(min(rank, 15) + 1)))
-        return 1 / (1 + math.exp(-self.model.weights.intercept - sum(self.contributions(columns))))
+        return probability(_of(self.model.now, rank), columns)
+
+    def soon(self, columns: Sequence[float], rank: int) -> float | None:
+        """Its word on the next 24 hours, if both heads are ready."""
+        if not (believed(self.model.now) and believed(self.model.soon)):
+            return None
+        return probability(_of(self.model.soon, rank), columns)
+
+
+def believed(head: Head) -> bool:
+    """Whether a head has learned from 50 positive and 500 negative labels."""
+    parts = (head.touched, head.foreseen)
+    return sum(part.positives for part in parts) >= 50 and sum(part.negatives for part in parts) >= 500
+
+
+def _of(head: Head, rank: int) -> Regression:
+    return head.foreseen if rank >= 64 else head.touched
+
+
+def contributions(regression: Regression, columns: Sequence[float]) -> list[float]:
+    """What each column adds to a regression's logit: nothing where it never varied."""
+    found, slope = [], float(regression.calibration[0])
+    for j, x in enumerate(columns):
+        deviation = math.sqrt(regression.variances[j])
+        z = (x - float(regression.means[j])) / deviation if deviation > 1e-9 else 0.0
+        found.append(slope * float(regression.weights[j]) * z)
+    return found
+
+
+def probability(regression: Regression, columns: Sequence[float]) -> float:
+    """σ of the calibrated logit."""
+    slope, offset = regression.calibration.tolist()
+    logit = slope * float(regression.weights[-1]) + offset + sum(contributions(regression, columns))
+    return 1 / (1 + math.exp(-min(max(logit, -30.0), 30.0)))

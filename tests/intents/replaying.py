@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -18,10 +18,12 @@ from features.events import Chunk
 from features.memory_store import MemoryStore
 from features.store import PartitionKey, Store
 from intents.catalog import Catalogue
+from intents.counts import F64
 from intents.detect import Setup
+from intents.head import Head, Regression
 from intents.intent import Intent
 from intents.life import Rules
-from intents.model import Model, Weights
+from intents.model import Model
 from intents.subjects import subject_hash
 from intents.tables import Tables
 from intents.training import Trainer
@@ -39,14 +41,14 @@ MINUTE: Final = 60_000
 PARTITIONS: Final = 4
 WEIGHTS: Final = {
     "views_5m": 1.1,
-    "views_30m": 0.5,
+    "views_2h": 0.5,
     "fresh_1m": 0.9,
     "share_5m": 0.6,
     "carted": -0.8,
-    "items": 0.4,
-    "visits": 0.3,
+    "repeat": 0.4,
+    "latest_visits": 0.3,
     "rank_log": -0.7,
-    "all_views_5m": -0.5,
+    "all_views_session": -0.5,
     "outcome_lift": 0.8,
     "pair_conversion": 0.3,
     "subject_conversion": 0.4,
@@ -68,11 +70,28 @@ def pair(event: dict[str, Any]) -> Pair:
     return str(event["customer_id"]).encode(), json.dumps(event).encode()
 
 
+def handmade_regression(weights: F64, intercept: float) -> Regression:
+    """A regression of these weights for columns as they are, with labels enough for a head of two to be ready."""
+    found = Regression.empty(len(weights), intercept)
+    found.weights[:-1], found.variances[:] = weights, 1.0
+    found.positives, found.negatives = 50, 500
+    return found
+
+
+def unready(model: Model) -> Model:
+    """The same model, one positive label short of being believed."""
+    now = model.now.copy()
+    now.touched.positives, now.foreseen.positives = 30, 19
+    return replace(model, now=now)
+
+
 def handmade(subjects: Sequence[str], intercept: float = -2.2, seed: int = 1) -> Model:
     """A ready model that nobody trained: WEIGHTS, and counts in which each subject leads to the next."""
     names = Model.untrained(CORE).feature_names
-    one, zero = np.ones(len(names)), np.zeros(len(names))
     weights = np.array([WEIGHTS.get(name, 0.0) for name in names])
+    foreseen = 1.5 * weights  # anything else than what is said of the touched
+    now = Head(handmade_regression(weights, intercept), handmade_regression(foreseen, intercept - 0.5))
+    soon = Head(handmade_regression(0.7 * weights, intercept + 1.0), handmade_regression(foreseen / 2, intercept))
     tables, random = Tables(), Random(seed)
     hashes = [subject_hash(name) for name in subjects]
     for at in [random.randrange(len(hashes)) for _ in range(40 * len(hashes))]:
@@ -80,9 +99,7 @@ def handmade(subjects: Sequence[str], intercept: float = -2.2, seed: int = 1) ->
         if random.random() < 0.2:
             tables.count_outcome(hashes[at], [hashes[at - 1], hashes[at - 2]])
     named = dict(zip(hashes, subjects, strict=True))
-    return Model(
-        CORE, Weights(one, zero, one, weights, zero, intercept, 1), tables, named, 100, 1_000, version="7-hand"
-    )
+    return Model(CORE, now, soon, tables, named, version="7-hand")
 
 
 def lanes_of(records: Iterable[Pair], partitions: int = PARTITIONS) -> list[list[Pair]]:

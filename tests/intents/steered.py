@@ -11,11 +11,12 @@ from features.aggregates import OUTCOME, VIEWED, Aggregate
 from features.bundle import Bundle, Feature
 from intents.catalog import Catalogue
 from intents.detect import Setup
+from intents.head import Head
 from intents.intent import Intent
 from intents.life import Rules
-from intents.model import Model, Weights
+from intents.model import Model
 from intents.tables import MODEL_FEATURES, Tables
-from tests.intents.replaying import MINUTE, Drive, Pair, in_chunks, pair
+from tests.intents.replaying import MINUTE, Drive, Pair, handmade_regression, in_chunks, pair, unready
 
 T: Final = 1_700_000_000_000
 """When the tests begin, UTC ms."""
@@ -30,14 +31,20 @@ BASE: Final = -12.0
 """Logit of a subject that no view has steered."""
 
 
-def steered_model(*, ready: bool = True, version: str = "1-steered", tables: Tables | None = None) -> Model:
-    """σ(BASE + value / 1e6), whatever else is known."""
+def steered_model(
+    *, ready: bool = True, soon: bool = False, version: str = "1-steered", tables: Tables | None = None
+) -> Model:
+    """σ(BASE + value / 1e6), whatever else is known; `soon`, where it knows, is e times as likely."""
     size = len(STEERED.features) + len(MODEL_FEATURES)
     weights = np.zeros(size)
     weights[0] = 1e-6
-    one, zero = np.ones(size), np.zeros(size)
-    labels = (100, 1_000) if ready else (49, 10_000)
-    return Model(STEERED, Weights(one, zero, one, weights, zero, BASE, 1), tables or Tables(), {}, *labels, version)
+    heads = [
+        Head(handmade_regression(weights, logit), handmade_regression(weights, logit)) for logit in (BASE, BASE + 1)
+    ]
+    if not soon:
+        heads[1] = Head.empty(size, BASE + 1)
+    model = Model(STEERED, heads[0], heads[1], tables or Tables(), version=version)
+    return model if ready else unready(model)
 
 
 class Said(NamedTuple):
