@@ -152,7 +152,8 @@ class Aggregates:
     def _same(self, rows: I64, place: I64, places: int) -> F64:
         product = self.view.logs.entries["product"][self.view.entry]
         latest = np.zeros(places, dtype=np.int64)
-        latest[:-1] = np.where(self.pairs.last >= 0, product[self.pairs.last], 0)
+        touched = np.flatnonzero(self.pairs.last >= 0)  # none of a customer's before their first event
+        latest[touched] = product[self.pairs.last[touched]]
         again = (product[rows] == latest[place]) & (product[rows] != 0)
         return np.bincount(place[again], minlength=places).astype(np.float64)
 

@@ -103,7 +103,8 @@ class Regression:
         self._take_in(x)
         z = self._standardised(x)
         p = _sigmoid(np.einsum("fn,f->n", z, self.weights))
-        self.precision += np.einsum("fn,gn->fg", z * (weights * p * (1.0 - p)), z)
+        added = np.einsum("fn,gn->fg", z * (weights * p * (1.0 - p)), z)
+        self.precision += (added + added.T) / 2.0  # symmetric to the last bit, by which a snapshot knows a sound one
         self.weights -= np.linalg.solve(self.precision, np.einsum("fn,n->f", z, weights * (p - labels)))
         self.positives += int(labels.sum())
         self.negatives += int(len(labels) - labels.sum())

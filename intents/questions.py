@@ -64,8 +64,8 @@ class Questions:
             self._wait(question)
 
     def add(self, question: Question) -> None:
-        """A new question."""
-        question.soon_open = question.chance < self.share
+        """A new question; it waits for `soon` if it is open for that, and chosen for the sample."""
+        question.soon_open &= question.chance < self.share
         self._wait(question)
         while self._sampled > MOST_SOON:
             self._thin()

@@ -227,7 +227,7 @@ def _sound_questions(arrays: dict[str, Any], header: _Header) -> bool:
     fits &= arrays["later.customers"].shape == (len(asked),) and columns.shape[0] == len(header.features)
     fits &= bool((asked == np.floor(asked))[:, [0, 1, 2, 3, 5]].all()) and 0 < header.soon_share <= 1
     fits &= bool((asked[:, 3] < len(header.sources)).all()) and int(asked[:, 5].sum()) == pairs
-    return fits
+    return bool(fits)
 
 
 def _questions(header: _Header, arrays: dict[str, Any]) -> list[Question]:

@@ -21,7 +21,7 @@ import numpy as np
 from features.bundle import Bundle
 from features.log import U64
 from intents.examples import Examples, UnreadableExamples, unpack
-from intents.model import Model, whole_vectors
+from intents.model import SOON_MS, Model, whole_vectors
 from intents.progress import Progress
 from intents.questions import Question, Questions, Source
 from intents.tables import Tables, previous_subject
@@ -175,8 +175,10 @@ class Trainer:
             np.zeros(count, dtype=bool),
             np.zeros(count, dtype=bool),
         )
-        again = offset < self._resolved.next  # read before a restart: if it was due then, it is learned already
-        if not (again and question.time + self.horizon_ms < self._resolved.passed(source)):
+        # Read before a restart: what was due then is learned already.
+        learned = self._resolved.passed(source) if offset < self._resolved.next else -1
+        if question.time + self.horizon_ms >= learned:
+            question.soon_open = question.time + SOON_MS >= learned
             self.questions.add(question)
         viewed = subjects[: int(entry["viewed"])].tolist()  # touched last, so the first of the candidates
         others = subjects[len(viewed) : touched].tolist()
