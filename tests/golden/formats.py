@@ -19,6 +19,8 @@ from features.store import PartitionKey
 from intents import examples, snapshots
 from intents.catalog import Catalogue
 from intents.detect import Setup
+from intents.head import ARRAYS, Head
+from intents.questions import Question
 from intents.training import Checkpoint, Reading, Trainer
 from sinks.records import Record, pack_outbox, unpack_outbox
 from tests.features.building import plain
@@ -122,20 +124,33 @@ def _reading(reading: Reading) -> Any:
     return [reading.next, marks, [[*source, mark] for source, mark in reading.watermarks.items()]]
 
 
+def _head(head: Head) -> Any:
+    return {
+        name: [part.positives, part.negatives, *(getattr(part, array).tolist() for array in ARRAYS)]
+        for name, part in (("touched", head.touched), ("foreseen", head.foreseen))
+    }
+
+
+def _question(asked: Question) -> Any:
+    place = [asked.time, asked.offset, asked.place, list(asked.source), asked.customer, asked.weight]
+    arrays = (asked.subjects, asked.ranks, asked.columns, asked.now, asked.soon)
+    return [place, *(array.tolist() for array in arrays), asked.now_open, asked.soon_open]
+
+
 def snapshot_values(content: bytes) -> Any:
     """What a snapshot says."""
     found = snapshots.decode(content, STEERED)
-    model, weights = found.model, found.model.weights
+    model = found.model
     tables = {}
     for name, table in (("now", model.tables), ("base", found.base)):
         arrays = {key: getattr(table, key).tolist() for key in ("totals", "moves", "successors", "successor_counts")}
         keys = [table.subjects.keys[: table.subjects.size].tolist(), table.transitions.keys[:40].tolist()]
         tables[name] = [keys, arrays, table.ranks.tolist(), table.views, table.outcomes]
     return {
-        "model": [model.version, model.variant, model.positives, model.negatives, list(model.feature_names)],
+        "model": [model.version, model.variant, list(model.feature_names)],
         "names": {str(key): name for key, name in model.names.items()},
-        "weights": [getattr(weights, name).tolist() for name in ("counts", "means", "variances", "weights", "squares")],
-        "scalars": [weights.intercept, weights.steps],
+        "heads": {name: _head(head) for name, head in (("now", model.now), ("soon", model.soon))},
+        "later": [found.soon_share, [_question(question) for question in found.later]],
         "tables": tables,
         "reading": [_reading(found.reading), _reading(found.base_reading)],
     }
@@ -147,7 +162,7 @@ FORMATS: Final = {
     "examples-v1": Format(
         examples_values, lambda b: examples.pack(examples.unpack(b)), lambda: day_of_a_shop().lessons[-1]
     ),
-    "snapshot-MISNAP01": Format(
+    "snapshot-MISNAP02": Format(
         snapshot_values,
         lambda b: snapshots.encode(snapshots.decode(b, STEERED)),
         lambda: snapshots.encode(checkpoint()),

@@ -46,8 +46,13 @@ def test_the_files_are_worth_their_names() -> None:
     assert len(asked["asked"]) > 10 and len(asked["outcomes"]) == 3 and len(asked["recent"]) > 6 and asked["head"][-1]
     outbox = values_of("outbox-v1")
     assert {record[0] for record in outbox} == {"intents", "examples", "dead"}
-    snapshot = values_of("snapshot-MISNAP01")
-    assert snapshot["reading"][0] != snapshot["reading"][1] and snapshot["names"] and snapshot["scalars"][1] > 100
+    snapshot = values_of("snapshot-MISNAP02")
+    assert snapshot["reading"][0] != snapshot["reading"][1] and snapshot["names"]
+    labels = {name: [parts["touched"][:2], parts["foreseen"][:2]] for name, parts in snapshot["heads"].items()}
+    assert min(count for counts in labels.values() for part in counts for count in part) > 0
+    _, waiting = snapshot["later"]
+    answers = [answer for question in waiting for answer in question[5]]
+    assert len(waiting) > 1 and set(answers) == {False, True}
 
 
 def _later(name: str) -> bytes:
@@ -55,7 +60,7 @@ def _later(name: str) -> bytes:
     if name.startswith("state"):
         return content[:2] + b"\x02" + content[3:]
     if name.startswith("snapshot"):
-        return b"MISNAP02" + content[8:]
+        return b"MISNAP03" + content[8:]
     if name.startswith("outbox"):
         return msgspec.msgpack.encode({"version": 2, "records": content})
     return msgspec.msgpack.encode([2, *msgspec.msgpack.decode(content)[1:]])

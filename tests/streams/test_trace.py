@@ -348,7 +348,8 @@ def test_the_most_telling_features_are_shown(shop: Path, told: str) -> None:
     traced = asyncio.run(trace(open_recording(shop), Settings(), catalogue, wanted, lambda batch, count: None))
     (scored,) = traced.step.detected.scored
     place = traced.changes[0][0].candidate
-    adds = traced.model.contributions(scored.columns[:, place : place + 1])[:, 0]
+    head = traced.model.now.of(int(scored.candidates.rank[place]))
+    adds = head.contributions(scored.columns[:, place : place + 1])[:, 0]
     names, size = traced.model.feature_names, len(CORE.features)
     for side, columns, count in (("log", range(size), 5), ("model", range(size, len(names)), 3)):
         most = sorted(columns, key=lambda column: -abs(adds[column]))[:count]

@@ -125,7 +125,7 @@ def test_unreadable_examples(store: ModelStore, caplog: pytest.LogCaptureFixture
     asyncio.run(app.deliver(made.work, 5))
     assert made.trainer.position == 42
     assert caplog.text.count("passed over") == 2
-    assert made.trainer.negatives == taught(*records).negatives > 0
+    assert made.trainer.now.negatives == taught(*records).now.negatives > 0
 
 
 def test_examples_of_a_later_release(store: ModelStore) -> None:
@@ -268,7 +268,7 @@ def test_a_silent_source_does_not_pin_the_trainer(store: ModelStore) -> None:
     asyncio.run(made.work(app.chunk(27)))
     after = made.trainer.checkpoint()
     assert after.base_reading.next > 70
-    assert (made.trainer.positives, made.trainer.negatives) == (1 + 71, 2 + 71)
+    assert (made.trainer.now.positives, made.trainer.now.negatives) == (1 + 71, 2 + 71)
 
 
 @pytest.mark.parametrize("stop", [1, 20, 25, 26, 27, 40])
@@ -300,5 +300,5 @@ def test_restarted_between_an_outcome_and_its_late_question(stop: int, store: Mo
     asyncio.run(made.save())
     made = training(app, store)
     asyncio.run(app.deliver(made.work))
-    assert (made.trainer.positives, made.trainer.negatives) == (2, 0)
+    assert (made.trainer.now.positives, made.trainer.now.negatives) == (2, 0)
     assert bytes_of(made.trainer) == clean(records)
