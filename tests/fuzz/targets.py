@@ -28,7 +28,7 @@ from streams.engine import Engine
 from streams.recordings import BrokenRecording, UnknownFormat, open_recording
 from streams.shop import DEMO_CATALOGUE
 from streams.wire import Decoder, Event, Records
-from tests.golden.formats import FOLDER, KEY, bytes_of, day_of_a_shop
+from tests.golden.formats import FORMATS, KEY, bytes_of, day_of_a_shop
 from tests.intents.steered import HORIZON, STEERED, T, steered_model
 
 ANNA: Final = b"anna"
@@ -43,7 +43,7 @@ class Target:
 
 
 def _golden(prefix: str) -> list[bytes]:
-    return [bytes_of(path.stem) for path in sorted(FOLDER.glob(f"{prefix}-*.bin"))]
+    return [bytes_of(name) for name in FORMATS if name.startswith(f"{prefix}-")]
 
 
 # Events

@@ -29,9 +29,11 @@ def random_model(dice: Random, number: int) -> Model:
     """A model that nobody trained: its weights, counts and successors are drawn; one in five has yet to learn."""
     subjects = ["party_supplies", "ice_cream", "gift_cards", "toys", "bedding", f"never-{number}"]
     made = handmade(dice.sample(subjects, 4), dice.uniform(-4, 2), dice.randrange(99))
+    scale = dice.uniform(-2, 3)
     for regression in (made.now.touched, made.now.foreseen, made.soon.touched, made.soon.foreseen):
-        regression.weights[:-1] *= dice.uniform(-2, 3)
-    made.soon.touched.positives -= dice.choice([0, 51])  # of the ready ones half have yet to learn of a day
+        regression.weights[:-1] *= scale
+    if number % 2:  # it has yet to learn of a day
+        made.soon.touched.positives = made.soon.foreseen.positives = 0
     made = unready(made) if dice.random() < 0.2 else made
     return replace(made, version=f"{number}-swapped")
 
