@@ -120,8 +120,9 @@ def test_scores_are_of_the_shape_that_others_judge(played: Played) -> None:
 def test_the_saved_model_is_the_one_it_ended_with(played: Played) -> None:
     """The snapshot can be read, is ready, and has the labels that the summary told."""
     model = decode((played.folder / "last.snapshot").read_bytes(), CORE).model
+    now = model.now
     assert model.ready
-    assert f"model: ready, {model.now.positives:,} positive and {model.now.negatives:,} negative labels" in played.output
+    assert f"model: ready, {now.positives:,} positive and {now.negatives:,} negative labels" in played.output
 
 
 def test_a_frozen_model_stays_as_it_is(played: Played) -> None:
