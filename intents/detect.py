@@ -62,7 +62,7 @@ class Scored:
     """What one wave was asked and what the model said.
 
     `event` (a,) of each ask in order of arrival, `outcome` (a,) those asked before an outcome, their candidates, and
-    by candidate `vectors` (f, c), `columns` with the model's, `p` (c,), and `soon` (c,), NaN until that head is ready.
+    by candidate `vectors` (f, c), `columns` with the model's, `p` (c,), and `soon` (c,), at least `p`, NaN until that head is ready.
     """
 
     event: I64
@@ -221,7 +221,7 @@ def _score(batch: Batch, states: States, wave: Wave, model: Model, setup: Setup)
     columns = model.columns(vectors, candidates.subject, candidates.before())
     p = model.now.probability(columns, candidates.rank) if model.ready else model.fallback(candidates.rank)
     ready = model.ready and model.soon.ready
-    soon = model.soon.probability(columns, candidates.rank) if ready else np.full(len(p), np.nan)
+    soon = np.maximum(model.soon.probability(columns, candidates.rank), p) if ready else np.full(len(p), np.nan)
     return Scored(events, outcome, candidates, vectors, columns, p, soon)
 
 

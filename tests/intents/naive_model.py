@@ -85,7 +85,7 @@ class NaiveModel:
         """Its word on the next 24 hours, if both heads are ready."""
         if not (believed(self.model.now) and believed(self.model.soon)):
             return None
-        return probability(_of(self.model.soon, rank), columns)
+        return max(probability(_of(self.model.soon, rank), columns), probability(_of(self.model.now, rank), columns))
 
 
 def believed(head: Head) -> bool:
