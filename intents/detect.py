@@ -62,7 +62,8 @@ class Scored:
     """What one wave was asked and what the model said.
 
     `event` (a,) of each ask in order of arrival, `outcome` (a,) those asked before an outcome, their candidates, and
-    by candidate `vectors` (f, c), `columns` with the model's, `p` (c,), and `soon` (c,), at least `p`, NaN until that head is ready.
+    by candidate `vectors` (f, c), `columns` with the model's, `p` (c,), and `soon` (c,), at least `p`, NaN until that
+    head is ready.
     """
 
     event: I64
