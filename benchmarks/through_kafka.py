@@ -63,7 +63,7 @@ async def _bytes(settings: Settings) -> tuple[int, int]:
 
 
 def _redis_cpu(client: "redis.Redis") -> float:
-    return sum(client.info()[name] for name in ("used_cpu_user", "used_cpu_sys"))
+    return float(sum(client.info()[name] for name in ("used_cpu_user", "used_cpu_sys")))
 
 
 def _measure(job: KafkaRun, client: "redis.Redis", records: int, profile: str) -> dict[str, float]:

@@ -63,7 +63,8 @@ class Scored:
     """What one wave was asked and what the model said.
 
     `event` (a,) of each ask in order of arrival, `outcome` (a,) those asked before an outcome, their candidates, and
-    by candidate `vectors` (f, c), `columns` with the model's, `p` (c,), and `soon` (c,), NaN until that head is ready.
+    by candidate `vectors` (f, c), `columns` with the model's, `p` (c,), and `soon` (c,), at least `p`, NaN until that
+    head is ready.
     """
 
     event: I64
@@ -223,7 +224,7 @@ def _score(batch: Batch, states: States, wave: Wave, model: Model, setup: Setup)
     regressed = columns[setup.bundle.leading :]
     p = model.now.probability(regressed, candidates.rank) if model.ready else model.fallback(candidates.rank)
     ready = model.ready and model.soon.ready
-    soon = model.soon.probability(regressed, candidates.rank) if ready else np.full(len(p), np.nan)
+    soon = np.maximum(model.soon.probability(regressed, candidates.rank), p) if ready else np.full(len(p), np.nan)
     return Scored(events, outcome, candidates, vectors, columns, p, soon)
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import isnan
 from typing import Final
 
 import numpy as np
@@ -217,7 +218,7 @@ def judgement(focus: Focus) -> Section:
         until = f", until {clock(change.expires_at)}" if change.status == "detected" else ""
         because = _because(focus, change.status, intent.confidence)
         lines.append(f"{cut(intent.intent)}: {because} → {change.status}{until}")
-    title, files = "Scored, and judged against the open intents", "intents/model.py, intents/life.py"
+    title, files = "Scored, and judged against the open intents", "intents/head.py, intents/life.py"
     return Section(title, files, lines or ["nothing to score"])
 
 
@@ -233,7 +234,9 @@ def _probabilities(focus: Focus, question: Question) -> list[str]:
     by_log, by_model = float(adds[:size].sum()), float(adds[size:].sum())
     logit = base + by_log + by_model
     parts = f"{base:.3f} (intercept) {by_log:+.3f} (log) {by_model:+.3f} (model) = {logit:.3f}"
-    lines = [f"logit {parts}, p = 1 / (1 + e^{-logit:.3f}) = {p[question.chosen]:.4f}", said]
+    soon = float(question.scored.soon[question.chosen])
+    later = "" if isnan(soon) else f"; within a day: {soon:.2f}"
+    lines = [f"logit {parts}, p = 1 / (1 + e^{-logit:.3f}) = {p[question.chosen]:.4f}{later}", said]
     if question.scored.outcome[question.ask]:
         return lines
     changed = {change.candidate for change, _, _ in focus.traced.changes}

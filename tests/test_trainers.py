@@ -208,7 +208,7 @@ def unusable(content: bytes) -> dict[bytes, str]:
         b"nonsense": "not a snapshot",
         content[:-8]: "a snapshot is cut short",
         encode(other.checkpoint()): "a snapshot is of bundle other",
-        with_number(content, "weights", 3, float("nan")): "a snapshot has a number that is not finite",
+        with_number(content, "now.touched.weights", 3, float("nan")): "a snapshot has a number that is not finite",
         with_number(content, "base.totals", 3, FOUND): "a snapshot has a count below zero",
         content + b" ": "",
     }

@@ -182,8 +182,8 @@ def test_a_trainer_seen_from_outside(settings: Settings, tmp_path: Path) -> None
         found = job.metrics()
         assert trainer.poll() is None
         assert (found["examples_total", ""], found["unreadable_examples_total", ""]) == (len(told), 1)
-        assert found["positive_labels", ""] == alone.positives > 0
-        assert found["negative_labels", ""] == alone.negatives > 0
+        assert found["positive_labels", ""] == alone.now.positives > 0
+        assert found["negative_labels", ""] == alone.now.negatives > 0
         assert (found["refused_snapshots", ""], found["disputed_snapshots", ""]) == (0, 0)
         assert 0 <= found["snapshot_age_seconds", ""] < 60 and found["lag_records", "0"] == 0
         with job.watched("train") as second:

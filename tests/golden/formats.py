@@ -7,6 +7,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,11 +20,15 @@ from features.store import PartitionKey
 from intents import examples, snapshots
 from intents.catalog import Catalogue
 from intents.detect import Setup
+from intents.head import ARRAYS, Head
+from intents.questions import Question
+from intents.subjects import subject_hash
+from intents.tables import Tables
 from intents.training import Checkpoint, Reading, Trainer
 from sinks.records import Record, pack_outbox, unpack_outbox
 from tests.features.building import plain
 from tests.intents.replaying import MINUTE, Drive, in_chunks
-from tests.intents.steered import HORIZON, STEERED, Shop
+from tests.intents.steered import HORIZON, STEERED, Shop, steered_model
 
 FOLDER: Final = Path(__file__).parent
 KEY: Final = PartitionKey("test", "clickstream", 0)
@@ -81,9 +86,9 @@ def state_values(blob: bytes) -> Any:
 
 
 def state_again(blob: bytes) -> bytes | None:
-    """The state as it is written now."""
+    """The state as it is written now, of the bundle that it names."""
     states: States = decode([CUSTOMER], [blob])
-    return encode(states, STEERED.hash)[0]
+    return encode(states, blob[8:12].hex())[0]
 
 
 def outbox_values(outbox: bytes) -> Any:
@@ -108,10 +113,43 @@ def examples_values(record: bytes) -> Any:
     return json.loads(json.dumps({"head": head} | columns | more))
 
 
+def choices_values(record: bytes) -> Any:
+    """What a record of the examples topic says, with what could have been chosen."""
+    found = examples.unpack(record)
+    names = ("choices", "choice_subjects", "choice_vectors")
+    return examples_values(record) | {name: np.asarray(getattr(found, name)).tolist() for name in names}
+
+
+def examples_again(record: bytes) -> bytes:
+    """A record of the examples topic, read and written."""
+    return examples.pack(examples.unpack(record))
+
+
 def checkpoint() -> Checkpoint:
-    """What a trainer knows after that day."""
+    """What a trainer knows after three days, the last of which waits for its answers within a day.
+
+    Of six customers two buy what they viewed, one what was foreseen, and one what was viewed, hours later.
+    """
+    tables, things = Tables(), [f"thing-{n}" for n in range(4)]
+    for before, after in pairwise(map(subject_hash, things)):
+        tables.count_view(after, before, 1.0)
+        tables.count_together(after, [before], 1.0)
+    shop = Shop(model=steered_model(tables=tables))
+    for n in range(72):
+        at, thing, customer = n * 2 * HORIZON, n % 3, f"c{n}"
+        shop.view(at, things[thing], None, customer)
+        if n % 6 in (0, 2):
+            shop.do("purchase", at + MINUTE, things[thing], customer)
+        elif n % 6 == 3:
+            shop.do("purchase", at + 2 * MINUTE, things[thing + 1], customer)
+        elif n % 6 == 4:
+            shop.do("purchase", at + HORIZON + MINUTE, things[thing], customer)
+    shop.clock(71 * 2 * HORIZON + 1)
+    catalogue = Catalogue()
+    drive = Drive(Setup(STEERED, catalogue, catalogue.names), shop.model, [shop.records], with_examples=True)
+    asyncio.run(drive.run(in_chunks(drive.lanes, 10)))
     trainer = Trainer(STEERED, HORIZON)
-    for offset, lesson in enumerate(day_of_a_shop().lessons):
+    for offset, lesson in enumerate(drive.lessons):
         trainer.read(offset, lesson)
         trainer.resolve()
     return trainer.checkpoint()
@@ -122,20 +160,33 @@ def _reading(reading: Reading) -> Any:
     return [reading.next, marks, [[*source, mark] for source, mark in reading.watermarks.items()]]
 
 
+def _head(head: Head) -> Any:
+    return {
+        name: [part.positives, part.negatives, *(getattr(part, array).tolist() for array in ARRAYS)]
+        for name, part in (("touched", head.touched), ("foreseen", head.foreseen))
+    }
+
+
+def _question(asked: Question) -> Any:
+    place = [asked.time, asked.offset, asked.place, list(asked.source), asked.customer, asked.weight]
+    arrays = (asked.subjects, asked.ranks, asked.columns, asked.now, asked.soon)
+    return [place, *(array.tolist() for array in arrays), asked.now_open, asked.soon_open]
+
+
 def snapshot_values(content: bytes) -> Any:
     """What a snapshot says."""
     found = snapshots.decode(content, STEERED)
-    model, weights = found.model, found.model.weights
+    model = found.model
     tables = {}
     for name, table in (("now", model.tables), ("base", found.base)):
         arrays = {key: getattr(table, key).tolist() for key in ("totals", "moves", "successors", "successor_counts")}
         keys = [table.subjects.keys[: table.subjects.size].tolist(), table.transitions.keys[:40].tolist()]
         tables[name] = [keys, arrays, table.ranks.tolist(), table.views, table.outcomes]
     return {
-        "model": [model.version, model.variant, model.positives, model.negatives, list(model.feature_names)],
+        "model": [model.version, model.variant, list(model.feature_names)],
         "names": {str(key): name for key, name in model.names.items()},
-        "weights": [getattr(weights, name).tolist() for name in ("counts", "means", "variances", "weights", "squares")],
-        "scalars": [weights.intercept, weights.steps],
+        "heads": {name: _head(head) for name, head in (("now", model.now), ("soon", model.soon))},
+        "later": [found.soon_share, [_question(question) for question in found.later]],
         "tables": tables,
         "reading": [_reading(found.reading), _reading(found.base_reading)],
     }
@@ -144,10 +195,9 @@ def snapshot_values(content: bytes) -> Any:
 FORMATS: Final = {
     "state-v1": Format(state_values, state_again, lambda: blob_of(CUSTOMER)),
     "outbox-v1": Format(outbox_values, lambda b: pack_outbox(unpack_outbox(b)), lambda: pack_outbox(_last_records())),
-    "examples-v1": Format(
-        examples_values, lambda b: examples.pack(examples.unpack(b)), lambda: day_of_a_shop().lessons[-1]
-    ),
-    "snapshot-MISNAP01": Format(
+    "examples-v1": Format(examples_values, examples_again, lambda: b""),
+    "examples-v2": Format(choices_values, examples_again, lambda: day_of_a_shop().lessons[-1]),
+    "snapshot-MISNAP02": Format(
         snapshot_values,
         lambda b: snapshots.encode(snapshots.decode(b, STEERED)),
         lambda: snapshots.encode(checkpoint()),

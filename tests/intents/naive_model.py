@@ -27,15 +27,15 @@ class NaiveModel:
         return {int(key): row for row, key in enumerate(subjects.keys[: subjects.size])}
 
     @cached_property
-    def moves(self) -> dict[tuple[int, int], tuple[float, float]]:
-        """Transitions into a view and into an outcome, by (from row, to row)."""
+    def moves(self) -> dict[tuple[int, int], tuple[float, ...]]:
+        """Transitions into a view and into an outcome, and meetings, by (from row, to row)."""
         tables, found = self.model.tables, {}
         for row, key in enumerate(tables.transitions.keys[: tables.transitions.size].tolist()):
-            found[(key >> 32) - 1, (key & 0xFFFF_FFFF) - 1] = (float(tables.moves[0, row]), float(tables.moves[1, row]))
+            found[(key >> 32) - 1, (key & 0xFFFF_FFFF) - 1] = tuple(tables.moves[:, row].tolist())
         return found
 
     def total(self, which: int, subject: int) -> float:
-        """Views (0), outcomes (1), or transitions from it into a view (2) or an outcome (3)."""
+        """Views (0), outcomes (1), transitions from it into a view (2) or an outcome (3), or meetings (4)."""
         row = self.rows.get(subject)
         return float(self.model.tables.totals[which, row]) if row is not None else 0.0
 
@@ -49,6 +49,44 @@ class NaiveModel:
         pairs = zip(tables.successors[:, row].tolist(), tables.successor_counts[:, row].tolist(), strict=True)
         return [(subjects[int(to)], count / all_) for to, count in pairs if to >= 0]
 
+    def met(self, subject: int, most: int) -> list[tuple[int, float]]:
+        """The subjects met most, with their shares of all meetings, 8 more taken for granted."""
+        row = self.rows.get(subject)
+        if row is None:
+            return []
+        tables, subjects = self.model.tables, list(self.rows)
+        pairs = zip(tables.companions[:most, row].tolist(), tables.companion_counts[:most, row].tolist(), strict=True)
+        return [(subjects[int(to)], count / (self.total(4, subject) + 8)) for to, count in pairs if to >= 0]
+
+    def wanted(self, subject: int) -> float:
+        """The subject's share of all outcomes, and a tenth of that of all views."""
+        tables = self.model.tables
+        return float(
+            0.9 * self.total(1, subject) / max(tables.outcomes, 1) + 0.1 * self.total(0, subject) / max(tables.views, 1)
+        )
+
+    def popular(self, most: int) -> list[int]:
+        """The subjects with the most outcomes; of as many, with the most views; else in order of their rows."""
+        return sorted(self.rows, key=lambda subject: (-self.total(1, subject), -self.total(0, subject)))[:most]
+
+    def shares(self, candidates: Sequence[tuple[int, Sequence[float], Sequence[float]]]) -> list[float]:
+        """Which (rank, vector, columns) is chosen: a softmax of the touched; those foreseen in order behind them."""
+        choice, names, leading = self.model.choice, self.model.bundle.names, self.model.bundle.leading
+        spread = [math.sqrt((square + 10) / (choice.lists + 10)) for square in choice.squares.tolist()]
+        scores = []
+        for rank, x, columns in candidates:
+            if rank >= 64:
+                continue
+            own = [x[names.index(name)] for name in ("fresh_1h", "open", "run")]
+            lift = columns[len(names) + 3] if rank == 0 else 0.0
+            z = [sum(self.contributions(columns[leading:], rank)), *own, float(rank == 0), float(rank == 1), lift]
+            scores.append(sum(w * v / s for w, v, s in zip(choice.weights.tolist(), z, spread, strict=True)))
+        total = sum(math.exp(score - max(scores)) for score in scores)
+        found = [math.exp(score - max(scores)) / total for score in scores]
+        least = min(found, default=1.0)
+        behind = [min(0.2 / max(place, 1), least) for place in range(len(found), len(candidates))]
+        return found + behind
+
     def columns(self, subject: int, before: int, own_views: float, own_outcomes: float) -> list[float]:
         """What the model knows of a subject, after `before`, for somebody with these views and outcomes of it."""
         views, outcomes = self.total(0, subject), self.total(1, subject)
@@ -56,7 +94,7 @@ class NaiveModel:
         base = (all_outcomes + 1) / (all_views + 30)
         prior = (outcomes + 25 * base) / (views + 25)
         came, went = self.rows.get(before, -1), self.rows.get(subject, -1)
-        to_view, to_outcome = self.moves.get((came, went), (0.0, 0.0))
+        to_view, to_outcome, _ = self.moves.get((came, went), (0.0, 0.0, 0.0))
 
         def lift(moved: float, leaving: float, seen: float, all_: float) -> float:
             share = (seen + 1) / (all_ + max(len(self.rows), 1))
@@ -85,7 +123,7 @@ class NaiveModel:
         """Its word on the next 24 hours, if both heads are ready."""
         if not (believed(self.model.now) and believed(self.model.soon)):
             return None
-        return probability(_of(self.model.soon, rank), columns)
+        return max(probability(_of(self.model.soon, rank), columns), probability(_of(self.model.now, rank), columns))
 
 
 def believed(head: Head) -> bool:

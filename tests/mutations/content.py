@@ -10,10 +10,13 @@ _APPLY: Final = "features/apply.py"
 _WORKER: Final = "streams/worker.py"
 _ENGINE: Final = "streams/engine.py"
 _TRAINING: Final = "intents/training.py"
+_HEAD: Final = "intents/head.py"
+_QUESTIONS: Final = "intents/questions.py"
 _SNAPSHOTS: Final = "intents/snapshots.py"
 _APPLIES: Final = "tests/features/test_apply.py::"
 _WORKS: Final = "tests/streams/test_worker.py::"
 _LEARNS: Final = "tests/intents/test_training.py::"
+_ASKS: Final = "tests/intents/test_questions.py::"
 
 ONCE: Final = [
     Mutation(
@@ -38,16 +41,23 @@ ONCE: Final = [
     Mutation(
         "trainer's restart",
         _TRAINING,
-        "if not (again and question.time + self.horizon_ms < self._resolved.passed(source)):",
+        "if question.time + self.horizon_ms >= learned:",
         "if True:",
         _LEARNS + "test_killed",
     ),
     Mutation(
-        "outcomes are remembered over a restart",
+        "trainer's restart, for the next day",
         _TRAINING,
-        "[recent[0][3] for recent in self._recent_outcomes.values() if recent]",
-        "[]",
-        _LEARNS + "test_an_outcome_waits_for_a_late_question_over_a_restart",
+        "question.soon_open = question.time + SOON_MS >= learned",
+        "question.soon_open = True",
+        _LEARNS + "test_killed_with_a_horizon_of_days",
+    ),
+    Mutation(
+        "what waits for a day is in a checkpoint",
+        _QUESTIONS,
+        "if not q.now_open)",
+        "if False)",
+        _LEARNS + "test_killed_while_questions_wait_for_a_day",
     ),
 ]
 """Nothing twice: events and lessons."""
@@ -130,7 +140,67 @@ FORGOTTEN: Final = [
 ]
 """Erasure."""
 
+LABELS: Final = [
+    Mutation(
+        "label: nothing at the time of its question",
+        _QUESTIONS,
+        "if 0 < after <= max(SOON_MS, self.horizon_ms):",
+        "if 0 <= after <= max(SOON_MS, self.horizon_ms):",
+        _ASKS + "test_answers_to_the_millisecond",
+    ),
+    Mutation(
+        "label: within the horizon",
+        _QUESTIONS,
+        "question.now |= same & (after <= self.horizon_ms)",
+        "question.now |= same",
+        _ASKS + "test_answers_to_the_millisecond",
+    ),
+    Mutation(
+        "label: within a day",
+        _QUESTIONS,
+        "question.soon |= same & (after <= SOON_MS)",
+        "question.soon |= same",
+        _ASKS + "test_a_horizon_longer_than_a_day",
+    ),
+    Mutation(
+        "label: not before its time is over",
+        _QUESTIONS,
+        "while questions and questions[0].time < before:",
+        "while questions and questions[0].time <= before:",
+        _ASKS + "test_due_when_its_horizon_is_over",
+    ),
+    Mutation(
+        "sample: bounded",
+        _QUESTIONS,
+        "while self._sampled > MOST_SOON:",
+        "while False:",
+        _ASKS + "test_thinned_by_halving",
+    ),
+    Mutation(
+        "sample: each stands for those left out",
+        _TRAINING,
+        "self.soon.learn(columns, ranks, labels, weights / self.questions.share)",
+        "self.soon.learn(columns, ranks, labels, weights)",
+        _LEARNS + "test_what_is_left_of_a_sample_counts_for_all",
+    ),
+]
+"""What a question is answered with, and when."""
+
 MODELS: Final = [
+    Mutation(
+        "snapshot: an earlier release's says to train anew",
+        _SNAPSHOTS,
+        "if content[:8] == _EARLIER:",
+        "if False:",
+        "tests/golden/test_golden.py::test_snapshots_of_an_earlier_release_are_refused",
+    ),
+    Mutation(
+        "a precision is symmetric to the bit",
+        _HEAD,
+        "self.precision += (added + added.T) / 2.0",
+        "self.precision += added",
+        "tests/intents/test_head.py::test_precision_is_symmetric_to_the_bit",
+    ),
     Mutation(
         "snapshot: finite",
         _SNAPSHOTS,
@@ -168,10 +238,10 @@ MODELS: Final = [
     ),
     Mutation(
         "a vector to learn from: finite",
-        "intents/pipeline.py",
-        "if not np.isfinite(vector).all():",
+        _HEAD,
+        "if not np.isfinite(columns).all():",
         "if False:",
-        "tests/intents/test_pipeline.py::test_refuses_what_would_poison",
+        "tests/intents/test_head.py::test_refuses_what_would_poison",
     ),
 ]
 """Models."""

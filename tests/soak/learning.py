@@ -65,7 +65,7 @@ def labels_learned(settings: Settings) -> int:
     """Labels in the newest snapshot."""
     store = ModelStore(settings.model_store)
     model = decode(store.load(store.names()[-1]), CORE).model
-    return model.positives + model.negatives
+    return model.now.positives + model.now.negatives
 
 
 def trained_up_to(settings: Settings) -> int:

@@ -17,7 +17,10 @@ def record(watermark: int, asked: list[tuple[int, int, int]], outcomes: list[tup
     subjects, vectors = np.arange(2 * len(asked), dtype=np.uint64), np.zeros((1, 2 * len(asked)), dtype=np.float32)
     ranks = np.zeros(2 * len(asked), dtype=np.int64)
     none = np.zeros(0, dtype=np.uint64)
-    return pack(Examples("c", partition, watermark, "b", 1.0, {}, questions, subjects, ranks, vectors, bought, none))
+    choices = (np.zeros(len(outcomes), dtype=np.int64), none, vectors[:, :0])
+    return pack(
+        Examples("c", partition, watermark, "b", 1.0, {}, questions, subjects, ranks, vectors, bought, none, *choices)
+    )
 
 
 def test_what_records_tell() -> None:

@@ -92,7 +92,7 @@ def test_a_view_from_before_that_comes_again_asks_nothing() -> None:
         shop.view((30 + n) * MINUTE, "cups", 0.1, f"c{n}")
     again = shop.records[0]
     job = lost_beginning([*shop.records, again], 1, 9, aged=False)
-    job.worker.steps.engine.model.weights.weights[0] *= 2.0  # now it would be wanted
+    job.worker.steps.engine.model.now.touched.weights[0] *= 2.0  # now it would be wanted
     job.until(10)
     assert (job.app.said(), job.app.dead()) == ([], [(9, "unverifiable_late")])
     assert "anna" not in job.store.states()

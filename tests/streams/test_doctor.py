@@ -52,8 +52,9 @@ def _reading(installation: Installation, topic: str, group: str) -> Iterator[Kaf
 
 def _model(positives: int) -> bytes:
     empty = Trainer(CORE, 1).checkpoint()
-    model = replace(empty.model, positives=positives, negatives=5_000)
-    return encode(Checkpoint(model, Reading(), empty.base, Reading()))
+    now = empty.model.now
+    now.touched.positives, now.touched.negatives = positives, 5_000
+    return encode(Checkpoint(empty.model, Reading(), empty.base, Reading()))
 
 
 def test_all_is_well(ready: Installation, own_redis: Service) -> None:

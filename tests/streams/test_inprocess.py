@@ -8,6 +8,7 @@ from typing import Any, Final
 import pytest
 
 from features.core_bundle import CORE
+from intents.head import ARRAYS
 from intents.life import Rules
 from intents.model import Model
 from intents.training import Trainer
@@ -194,7 +195,7 @@ def test_what_is_due_is_learned_at_its_moment() -> None:
         replay = learning(partitions=1)
         run(replay, ticking(count, MINUTE))
         assert replay.trainer is not None
-        trainer_labels.append(replay.trainer.negatives)
+        trainer_labels.append(replay.trainer.now.negatives)
     # Record n is seen at minute n + 2, the watermark is n. Record 35 reaches the multiple: what was read before it has
     # the watermark 34, which answers what was asked before minute 4: records 0 and 1. Record 40 does so for 2 to 6.
     assert trainer_labels == [0, 0] + [2] * 5 + [7] * 3
@@ -224,7 +225,9 @@ def test_learning_repeats_to_the_byte() -> None:
         trainer = Trainer(CORE, Rules().horizon_ms, durable=False)
         replay = InProcess(setup_of(DEMO_CATALOGUE), Model.untrained(CORE), trainer=trainer)
         told = values(run(replay, made_up()[:1_500]))
-        weights = trainer.model().weights
-        ends.append((told, weights.weights.tobytes(), weights.means.tobytes(), trainer.positives))
+        now, soon = trainer.model().now, trainer.model().soon
+        parts = (now.touched, now.foreseen, soon.touched, soon.foreseen)
+        numbers = [getattr(part, name).tobytes() for part in parts for name in ARRAYS]
+        ends.append((told, numbers, now.positives))
     assert ends[0] == ends[1]
-    assert ends[0][3] > 50 and ends[0][0]
+    assert ends[0][2] > 50 and ends[0][0]

@@ -19,7 +19,7 @@ from streams.engine import Engine
 from streams.partition import Piece
 from streams.shop import DEMO_CATALOGUE
 from streams.wire import Decoder
-from tests.intents.replaying import MINUTE, Pair, chunk_of, disturbed, handmade, made_up, setup_of
+from tests.intents.replaying import MINUTE, Pair, chunk_of, disturbed, handmade, made_up, setup_of, unready
 
 KEY: Final = PartitionKey("test", "clickstream", 0)
 ENDS: Final = {"fulfilled", "expired", "forgotten"}
@@ -29,9 +29,13 @@ def random_model(dice: Random, number: int) -> Model:
     """A model that nobody trained: its weights, counts and successors are drawn; one in five has yet to learn."""
     subjects = ["party_supplies", "ice_cream", "gift_cards", "toys", "bedding", f"never-{number}"]
     made = handmade(dice.sample(subjects, 4), dice.uniform(-4, 2), dice.randrange(99))
-    weights = replace(made.weights, weights=made.weights.weights * dice.uniform(-2, 3))
-    positives = 49 if dice.random() < 0.2 else 100
-    return replace(made, weights=weights, positives=positives, version=f"{number}-swapped")
+    scale = dice.uniform(-2, 3)
+    for regression in (made.now.touched, made.now.foreseen, made.soon.touched, made.soon.foreseen):
+        regression.weights[:-1] *= scale
+    if number % 2:  # it has yet to learn of a day
+        made.soon.touched.positives = made.soon.foreseen.positives = 0
+    made = unready(made) if dice.random() < 0.2 else made
+    return replace(made, version=f"{number}-swapped")
 
 
 async def swapped(records: list[Pair], seed: int) -> tuple[list[Intent], set[str]]:

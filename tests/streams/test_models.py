@@ -61,7 +61,7 @@ def test_a_frozen_file(tmp_path: Path) -> None:
     path.write_bytes(content(3))
     for name in (str(path), f"file://{path}"):
         model = load_model(name, CORE)
-        assert (model.negatives, model.version) == (6, decode(content(3), CORE).model.version)
+        assert (model.now.negatives, model.version) == (6, decode(content(3), CORE).model.version)
 
 
 def test_a_frozen_file_that_cannot_be_used(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_content_of_another_name(store: ModelStore, caplog: pytest.LogCaptureFix
     damage(store, bad)
     assert watch.newer() is None
     assert version_of(store).startswith("2-")
-    assert resume(store, HORIZON).negatives == 4
+    assert resume(store, HORIZON).now.negatives == 4
     assert resume(store, HORIZON).position == 2
     assert caplog.text.count(f"{bad} is passed over: its content is not what its name says") == 4
 

@@ -262,7 +262,8 @@ def test_the_trainer(tmp_path: Any) -> None:
     value = observer.meter.value
     asyncio.run(app.deliver(made.work, 50))
     assert (value(metrics.EXAMPLES), value(metrics.UNREADABLE)) == (121, 1)
-    assert (value(metrics.POSITIVES), value(metrics.NEGATIVES)) == (made.trainer.positives, made.trainer.negatives)
+    now = made.trainer.now
+    assert (value(metrics.POSITIVES), value(metrics.NEGATIVES)) == (now.positives, now.negatives)
     assert value(metrics.NEGATIVES) > 0 and value(metrics.LOSS) == made.trainer.progress.loss > 0
     assert observer.take_moved() == {("examples", 0)}
     wall = tmp_path / "models"

@@ -53,7 +53,7 @@ def test_another_model_contradicts_nothing(seed: int) -> None:
     job.restart(
         steered_model(ready=dice.random() < 0.7, version="other"), acknowledged=dice.choice((-1, job.app.sought))
     )
-    job.worker.steps.engine.model.weights.weights[0] *= 0.97  # other probabilities
+    job.worker.steps.engine.model.now.touched.weights[0] *= 0.97  # other probabilities
     job.until(len(records))
     assert job.app.of("intents")[: len(before)] == before
     lives = job.lives()
@@ -180,7 +180,7 @@ def test_what_was_answered_is_not_asked_again() -> None:
     before = job.app.said()
     job.lose(1)
     other = steered_model(version="other")
-    other.weights.weights[0] *= 1.1  # tea's probability is another one, too
+    other.now.touched.weights[0] *= 1.1  # tea's probability is another one, too
     job.restart(other, acknowledged=1)
     job.until(2)
     assert job.app.said() == [*before, ("strengthened", "anna", "tea")]

@@ -267,7 +267,7 @@ def test_the_answer_is_what_the_recording_holds(shop: Path, told: str) -> None:
         and shown["detected_at"] < event["time"] <= end
     }
     came = outcomes & set(candidates)
-    size = re.search(r"(\d) candidates × 43 features", section)
+    size = re.search(rf"(\d) candidates × {len(CORE.features)} features", section)
     assert size
     assert f"y = 0 for {'the other' if came else 'all'} {int(size[1]) - len(came)}" in section
     assert all(re.search(rf"{name} was (carted|bought) after [^,;]+", section) for name in came)
@@ -333,12 +333,38 @@ def test_an_open_intent_is_silent(shop: Path, replayed: Sequence[dict[str, Any]]
 
 
 def test_a_weak_view_changes_nothing(shop: Path, replayed: Sequence[dict[str, Any]]) -> None:
-    """The last view of a customer who never led to an intent is below the threshold, and the trace says so."""
-    wanting = {intent["customer_id"] for intent in replayed}
-    views = [event for event in events_of(shop) if event["kind"] == "view" and event["customer_id"] not in wanting]
+    """A ready model's view of a customer who has not led to an intent is below the threshold; the trace says so."""
+    events = {event["event_id"]: place for place, event in enumerate(events_of(shop))}
+    wanting: dict[str, int] = {}
+    for intent in replayed:
+        wanting.setdefault(intent["customer_id"], events[intent["source"]["event_id"]])
+    views = [
+        event
+        for place, event in enumerate(events_of(shop))
+        if event["kind"] == "view" and min(wanting.values()) < place < wanting.get(event["customer_id"], len(events))
+    ]
     section = parts(run(shop, "--event", views[-1]["event_id"]).stdout)
     assert section[WAY[4]][-1] == "nothing changes: no p reaches the threshold, 0.15"
     assert section[WAY[6]] == ["nothing: no intent changed"]
+
+
+def test_what_is_likely_within_a_day_is_told(tmp_path: Path, told: str) -> None:
+    """Once the model knows of a day, the trace says what its intent says; before that it says nothing of it."""
+    assert published(told)["soon"] is None and "within a day" not in told
+    path = tmp_path / "days.jsonl"
+    simulate(path, customers=40, events=3_000, days=2.5)
+    out = tmp_path / "intents.jsonl"
+    batches = open_recording(path).batches()
+    files = Outputs(intents=out)
+    catalogue = Catalogue.parse(DEMO_CATALOGUE)
+    asyncio.run(
+        replay_in_process(batches, Settings(), catalogue, files, learn=True, partitions=8, told=lambda batch, _: None)
+    )
+    last = [json.loads(line) for line in out.read_bytes().splitlines()][::-1]
+    shown = next(intent for intent in last if intent["status"] == "detected" and intent["soon"] is not None)
+    text = run(path, "--event", shown["source"]["event_id"]).stdout
+    assert published(text) == shown
+    assert f"within a day: {shown['soon']:.2f}" in " ".join(parts(text)[WAY[4]])
 
 
 def test_the_most_telling_features_are_shown(shop: Path, told: str) -> None:
@@ -348,7 +374,8 @@ def test_the_most_telling_features_are_shown(shop: Path, told: str) -> None:
     traced = asyncio.run(trace(open_recording(shop), Settings(), catalogue, wanted, lambda batch, count: None))
     (scored,) = traced.step.detected.scored
     place = traced.changes[0][0].candidate
-    adds = traced.model.contributions(scored.columns[:, place : place + 1])[:, 0]
+    head = traced.model.now.of(int(scored.candidates.rank[place]))
+    adds = head.contributions(scored.columns[:, place : place + 1])[:, 0]
     names, size = traced.model.feature_names, len(CORE.features)
     for side, columns, count in (("log", range(size), 5), ("model", range(size, len(names)), 3)):
         most = sorted(columns, key=lambda column: -abs(adds[column]))[:count]
