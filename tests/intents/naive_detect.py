@@ -370,13 +370,14 @@ class NaiveDetect:
 
     def _evidence(self, candidate: Candidate) -> list[Evidence]:
         """The strongest three counts that spoke for it, one for each thing counted."""
-        features = self.setup.bundle.features
-        spoke = self.known.contributions(candidate.columns, candidate.rank)
+        leading = self.setup.bundle.leading
+        features = self.setup.bundle.features[leading:]
+        spoke = self.known.contributions(candidate.columns[leading:], candidate.rank)
         found: list[Evidence] = []
         counted = set()
         for j in sorted(range(len(features)), key=lambda j: -spoke[j]):
             feature = features[j]
-            number = round(math.expm1(candidate.vector[j])) if feature.words else 0
+            number = round(math.expm1(candidate.vector[leading + j])) if feature.words else 0
             if number > 0 and spoke[j] > 0 and (feature.of.what, feature.of.kinds) not in counted:
                 counted.add((feature.of.what, feature.of.kinds))
                 found.append(Evidence(feature.name, number, feature.words.format(n=number, s="s" * (number != 1))))
