@@ -73,7 +73,8 @@ class Choice:
         share /= share.sum()
         mean = np.einsum("cn,n->c", z, share)
         apart = z - mean[:, None]
-        self.precision += np.einsum("cn,dn->cd", apart * share, apart)
+        added = np.einsum("cn,dn->cd", apart * share, apart)
+        self.precision += (added + added.T) / 2.0  # symmetric to the last bit, by which a snapshot knows a sound one
         self.weights -= np.linalg.solve(self.precision, mean - z[:, chosen])
         self.squares += (away**2).mean(axis=1)
         self.lists += 1

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from features.core_bundle import CORE
 from intents.head import CALIBRATION_PRIOR, PRIOR, UNMOVED
-from intents.model import NOW_INTERCEPT, SOON_INTERCEPT, SOON_MS, SOON_PRIOR, Model, whole_vectors
+from intents.model import NOW_INTERCEPT, SOON_INTERCEPT, SOON_MS, SOON_PRIOR, Model, regressed_names, whole_vectors
 from intents.tables import MODEL_FEATURES
 from tests.intents.naive_model import NaiveModel
 from tests.intents.replaying import handmade, learned, made_up, unready
@@ -60,14 +60,16 @@ def test_whole_vectors_do_not_depend_on_the_batch() -> None:
     subjects, before = random.choice(keys, 400), random.choice(keys, 400)
     ranks, own = np.resize(RANKS, 400), len(CORE.features)
     regression = model.now.touched
-    spread = np.sqrt(regression.variances[:own, None])
-    vectors = np.abs(regression.means[:own, None] + random.normal(size=(own, 400)) * 2 * spread).astype(np.float32)
-    whole = model.now.probability(model.columns(vectors, subjects, before), ranks)
+    leading = CORE.leading
+    spread = np.sqrt(regression.variances[: own - leading, None])
+    made = np.abs(regression.means[: own - leading, None] + random.normal(size=(own - leading, 400)) * 2 * spread)
+    vectors = np.concatenate([np.ones((leading, 400)), made]).astype(np.float32)
+    whole = model.now.probability(model.columns(vectors, subjects, before)[leading:], ranks)
     assert np.ptp(whole) > 0.2
     for size in (1, 3, 64):
         cuts = [slice(i, i + size) for i in range(0, 400, size)]
         parts = [
-            model.now.probability(model.columns(vectors[:, cut], subjects[cut], before[cut]), ranks[cut])
+            model.now.probability(model.columns(vectors[:, cut], subjects[cut], before[cut])[leading:], ranks[cut])
             for cut in cuts
         ]
         assert np.concatenate(parts).tobytes() == whole.tobytes()
@@ -79,10 +81,11 @@ def test_whole_vectors() -> None:
     keys = tables.subjects.keys[:7]
     vectors = np.random.default_rng(1).random((len(CORE.features), 7)).astype(np.float32)
     whole = whole_vectors(CORE, tables, vectors, keys, keys[::-1].copy())
-    assert CORE.names + MODEL_FEATURES == NAMES
-    assert whole.shape == (len(NAMES), 7) and whole.dtype == np.float32
+    assert CORE.names[CORE.leading :] + MODEL_FEATURES == NAMES and CORE.leading == 2
+    assert whole.shape == (len(CORE.names) + len(MODEL_FEATURES), 7) and whole.dtype == np.float32
     assert (whole[: len(CORE.features)] == vectors).all()
     views, outcomes = vectors[CORE.names.index("views_7d")], vectors[CORE.names.index("outcomes")]
+    assert regressed_names(CORE) == NAMES
     own = tables.columns(keys, keys[::-1].copy(), views, outcomes).astype(np.float32)
     assert (whole[len(CORE.features) :] == own).all()
 
