@@ -32,7 +32,7 @@ class Node:
         self.bus = free_port()
         options = ["--cluster-enabled", "yes", "--cluster-port", str(self.bus), "--repl-diskless-sync-delay", "0"]
         options += ["--cluster-node-timeout", str(NODE_TIMEOUT_MS), "--cluster-require-full-coverage", "yes"]
-        options += ["--save", "", "--appendonly", "yes", "--maxmemory-policy", "noeviction"]
+        options += ["--save", "", "--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"]
         if tls is None:
             options += ["--port", str(port)]
             self.raw = redis.Redis(host="127.0.0.1", port=port)
