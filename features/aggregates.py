@@ -180,8 +180,7 @@ class Aggregates:
         return value
 
     def _active(self, rows: I64, place: I64, places: int) -> F64:
-        order = np.argsort(place, kind="stable")
-        rows, place = rows[order], place[order]
+        rows, place = _by_place(rows, place)
         gap = self.view.age[rows[:-1]] - self.view.age[rows[1:]]
         within = (place[1:] == place[:-1]) & (gap <= SESSION_GAP_MS)
         return np.bincount(place[1:][within], weights=gap[within].astype(np.float64), minlength=places).astype(
@@ -200,16 +199,20 @@ class Aggregates:
 
     def _gap(self, rows: I64, place: I64, places: int) -> F64:
         value = np.full(places, float(NEVER_MS))
-        order = np.argsort(place, kind="stable")
-        rows, place = rows[order], place[order]
+        rows, place = _by_place(rows, place)
         again = np.flatnonzero(place[1:] == place[:-1])
         value[place[again + 1]] = self.view.age[rows[again]] - self.view.age[rows[again + 1]]
         return value
 
     def _visits(self, rows: I64, place: I64, places: int) -> F64:
-        order = np.argsort(place, kind="stable")
-        rows, place = rows[order], place[order]
+        rows, place = _by_place(rows, place)
         starts = np.ones(len(rows), dtype=bool)
         far = self.view.age[rows[:-1]] - self.view.age[rows[1:]] > SESSION_GAP_MS
         starts[1:] = (place[1:] != place[:-1]) | far
         return np.bincount(place[starts], minlength=places).astype(np.float64)
+
+
+def _by_place(rows: I64, place: I64) -> tuple[I64, I64]:
+    """Rows and their places in order of place, those of one place still in time order."""
+    order = np.argsort(place, kind="stable")
+    return rows[order], place[order]

@@ -6,7 +6,7 @@ thinned by halving the share of those kept, chosen by a hash; each counts 1 / sh
 """
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heappush
 from typing import Final
 
@@ -48,6 +48,10 @@ class Question:
         """A number in [0, 1) that depends on nothing that the answer could depend on."""
         mixed = ((self.offset << 20) + self.place) * _MIX & _WORD
         return ((mixed ^ (mixed >> 32)) * _MIX & _WORD) / 2**64
+
+    def copy(self) -> "Question":
+        """A copy whose answers are its own."""
+        return replace(self, now=self.now.copy(), soon=self.soon.copy())
 
 
 class Questions:

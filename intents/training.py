@@ -13,7 +13,7 @@ as they were, and learns from `next` on.
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -105,7 +105,7 @@ class Trainer:
         self.tables = self._base.copy()
         self.tables.ranks = model.tables.ranks.copy()  # counted when learned, so never read again
         self.reading = self._base_reading.copy()
-        later = [replace(q, now=q.now.copy(), soon=q.soon.copy()) for q in checkpoint.later] if checkpoint else []
+        later = [question.copy() for question in checkpoint.later] if checkpoint else []
         self.questions = Questions(horizon_ms, checkpoint.soon_share if checkpoint else 1.0, later)
         self._updates: deque[tuple[int, _Update | Reading]] = deque()
         self._due: deque[tuple[bool, list[Question]]] = deque()
@@ -293,7 +293,7 @@ class Trainer:
                 self._base_reading = update
             else:
                 update(self._base)
-        later = [replace(q, now=q.now.copy(), soon=q.soon.copy()) for q in self.questions.later()]
+        later = [question.copy() for question in self.questions.later()]
         base = (self._base.copy(), self._base_reading.copy())
         return Checkpoint(self.model(), self.reading.copy(), *base, later, self.questions.share)
 

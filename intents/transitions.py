@@ -25,6 +25,7 @@ from typing import Final
 import numpy as np
 
 from features.log import I64, Bool, expand
+from intents import bootstrap
 from intents.counts import F64
 from intents.stages import Stages
 
@@ -240,8 +241,6 @@ class Transitions:
         ]
 
 
-def resampled(people: int, resamples: int = RESAMPLES) -> Iterator[F64]:
-    """How often each customer (people,) is drawn, in `resamples` draws with replacement; always the same draws."""
-    draw = np.random.default_rng(_SEED)
-    for _ in range(resamples):
-        yield np.bincount(draw.integers(0, people, people), minlength=people).astype(np.float64)
+def resampled(people: int, count: int = RESAMPLES) -> Iterator[F64]:
+    """How often each customer (people,) is drawn, in `count` draws with replacement; always the same draws."""
+    return bootstrap.resamples(np.ones(people, dtype=bool), count, _SEED)
