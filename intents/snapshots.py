@@ -26,7 +26,11 @@ MAGIC: Final = b"MISNAP02"
 _EARLIER: Final = b"MISNAP01"
 _DTYPES: Final[dict[str, np.dtype[Any]]] = {"<f8": np.dtype("<f8"), "<u8": np.dtype("<u8"), "<f4": np.dtype("<f4")}
 _HEADS: Final = ("now.touched.", "now.foreseen.", "soon.touched.", "soon.foreseen.")
-_SQUARES: Final = tuple(head + name for head in _HEADS for name in ("variances", "precision", "calibration_precision"))
+_SQUARES: Final = (
+    *(head + name for head in _HEADS for name in ("variances", "precision", "calibration_precision")),
+    "choice.squares",
+    "choice.precision",
+)
 _SIGNED: Final = (
     *(head + name for head in _HEADS for name in ARRAYS if name != "variances"),
     "now.successors",

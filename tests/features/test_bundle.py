@@ -113,8 +113,9 @@ def test_core_has_groups() -> None:
     assert all(feature.group for feature in CORE.features)
     assert {feature.group for feature in CORE.features if feature.latest} == {"latest"}
     assert {feature.group for feature in CORE.features if not feature.latest} == {
-        *("activity", "recency", "actions", "items", "customer"),
+        *("choice", "activity", "recency", "actions", "items", "customer"),
     }
+    assert [feature.name for feature in CORE.features[: CORE.leading]] == ["run", "open"]
 
 
 def test_core_says_no_more_than_it_knows() -> None:

@@ -82,7 +82,7 @@ def test_tiles_keep_what_differs_apart() -> None:
         Entry(hour + 1, "view", 8, value=4, span="hour"),
         Entry(hour + 2, "click", 7, span="hour"),
         Entry(hour + 3, "view", 0, span="hour"),
-        Entry(hour + 4, "view", 7, value=7, count=2, span="hour"),
+        Entry(hour + 4, "view", 7, product=5, value=7, count=2, span="hour"),
         Entry(hour + HOUR + 9 * SECOND, "view", 7, value=45, count=10, span="hour"),
     ]
 

@@ -73,7 +73,7 @@ def test_evidence_of_what_was_foreseen() -> None:
     """An intent of a subject that was never touched says that it often comes next."""
     tables = Tables()
     for _ in range(50):
-        tables.count_view(subject_hash("rum"), subject_hash("tea"), 1.0)
+        tables.count_together(subject_hash("rum"), [subject_hash("tea")], 1.0)
     model = steered_model(tables=tables)
     model.now.foreseen.weights[-1] = 0.0
     shop = Shop(model=replace(model, names={subject_hash("rum"): "rum"}))

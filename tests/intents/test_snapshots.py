@@ -107,7 +107,7 @@ def test_the_model_says_the_same() -> None:
     vectors = np.random.default_rng(1).random((len(CORE.features), len(keys)), dtype=np.float32)
     ranks = np.arange(len(keys)) * 7
     p = [
-        head.probability(model.columns(vectors, keys, keys[::-1].copy()), ranks).tobytes()
+        head.probability(model.columns(vectors, keys, keys[::-1].copy())[CORE.leading :], ranks).tobytes()
         for model in (one, other)
         for head in (model.now, model.soon)
     ]
@@ -179,8 +179,8 @@ def test_too_long() -> None:
 
 def test_another_bundle() -> None:
     """A snapshot of other features must not score ours: refused by name and hash."""
-    other = Bundle("core-3", CORE.features)
-    refused(snapshot(), f"of bundle core-2 {CORE.hash}, not {other.hash}", other)
+    other = Bundle("core-4", CORE.features)
+    refused(snapshot(), f"of bundle core-3 {CORE.hash}, not {other.hash}", other)
     refused(with_header(snapshot(), lambda h: h["features"].reverse()), "other features than its bundle")
 
 
