@@ -298,6 +298,57 @@ def test_views_and_outcomes_are_counted() -> None:
     }
 
 
+def with_columns(record: bytes, **columns: Sequence[float]) -> bytes:
+    """The same examples with some features of its asked candidates, and of the choices, given."""
+    examples = unpack(record)
+    vectors, choice_vectors = examples.vectors.copy(), examples.choice_vectors.copy()
+    for name, values in columns.items():
+        for found in (vectors, choice_vectors):
+            found[CORE.names.index(name)] = values[: found.shape[1]]
+    return pack(replace(examples, vectors=vectors, choice_vectors=choice_vectors))
+
+
+def meetings(trainer: Trainer) -> dict[tuple[int, int], float]:
+    """How often subjects met in a session, by (one, other)."""
+    tables, subjects = trainer.tables, trainer.tables.subjects.keys.tolist()
+    return {
+        (subjects[(key >> 32) - 1], subjects[(key & 0xFFFF_FFFF) - 1]): float(count)
+        for key, count in zip(tables.transitions.keys.tolist(), tables.moves[2].tolist(), strict=True)
+        if count
+    }
+
+
+_LONG, _SHORT = float(np.log1p(1_801)), float(np.log1p(1_799))
+"""Ages and gaps as columns: a second more than a session's gap, and a second less."""
+
+
+def test_a_subject_that_is_new_in_the_session_meets_those_that_are_there() -> None:
+    """A view meets what was touched in its session, unless it was in it before; what is foreseen is not there."""
+    ask = lesson(Ask(0, 1, (1, 2, 3, 9), touched=3), share=0.5)
+    new = with_columns(ask, gap=[_LONG, 0, 0, 0], age=[0, _SHORT, _LONG, _SHORT])
+    assert meetings(taught(new)) == {(1, 2): 2.0, (2, 1): 2.0}
+    assert meetings(taught(with_columns(ask, gap=[_SHORT, _LONG, 0, 0], age=[0, 0, 0, 0]))) == {}
+
+
+def test_an_outcome_of_a_new_subject_meets_those_that_are_there() -> None:
+    """So does an outcome, if its subject was not touched in the session."""
+    outcome = lesson(Got(0, 1, subject=5, choices=(1, 2)))
+    assert meetings(taught(with_columns(outcome, age=[_SHORT, _LONG]))) == {(5, 1): 1.0, (1, 5): 1.0}
+    known = lesson(Got(0, 1, subject=1, choices=(1, 2)))
+    assert meetings(taught(with_columns(known, age=[_SHORT, _SHORT]))) == {}
+
+
+def test_what_was_chosen_is_learned() -> None:
+    """Each outcome is a list to learn from, if its subject is one of several that were touched."""
+    lists = [(Got(0, 1, subject=2, choices=(1, 2, 3)), 1), (Got(0, 1, subject=9, choices=(1, 2, 3)), 0)]
+    for got, learned in [*lists, (Got(0, 1, subject=1, choices=(1,)), 0), (Got(0, 1, subject=1), 0)]:
+        trainer = taught(lesson(got))
+        assert trainer.choice.lists == trainer.model().choice.lists == learned
+    untaught = Trainer(CORE, HORIZON).choice
+    trainer = taught(with_columns(lesson(lists[0][0]), fresh_1h=[0.1, 0.9, 0.2]))
+    assert trainer.choice.weights[1] > untaught.weights[1]  # the second one, the freshest, was taken
+
+
 def test_other_bundles_are_not_learned() -> None:
     """Entries of another bundle are passed over; their watermark holds."""
     trainer = taught(lesson(Ask(0, 1)))
