@@ -235,7 +235,8 @@ def test_shapes(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("array", "number"), [("now.successors", 1e6), ("now.successors", -2.0), ("base.successors", 0.5), ("now.companions", 1e6)]
+    ("array", "number"),
+    [("now.successors", 1e6), ("now.successors", -2.0), ("base.successors", 0.5), ("now.companions", 1e6)],
 )
 def test_successors_are_rows(array: str, number: float) -> None:
     """A successor that is no row of the table would be looked up elsewhere: refused."""
@@ -329,7 +330,15 @@ def test_readings_that_cannot_be(reading: str, offset: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "array", [*("now.touched." + name for name in ARRAYS), "soon.foreseen.weights", "choice.weights", "choice.squares", "now.totals", "base.moves"]
+    "array",
+    [
+        *("now.touched." + name for name in ARRAYS),
+        "soon.foreseen.weights",
+        "choice.weights",
+        "choice.squares",
+        "now.totals",
+        "base.moves",
+    ],
 )
 def test_the_largest_that_can_be(array: str) -> None:
     """From the largest numbers that are taken a trainer goes on, and leaves snapshots that are taken again."""
