@@ -87,7 +87,7 @@ def test_a_copy_is_its_own() -> None:
 
 
 def test_columns() -> None:
-    """Columns are detection's logit before calibration's offset, three of the bundle's, and what holds at rank 0 or 1."""
+    """Detection's logit without its base, three of the bundle's columns, and what holds at rank 0 or 1."""
     model: Model = handmade(["tea", "rum", "cups"])
     random = np.random.default_rng(5)
     whole = random.normal(size=(len(CORE.features) + len(MODEL_FEATURES), 4)).astype(np.float32)
