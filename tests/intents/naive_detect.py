@@ -194,7 +194,8 @@ class NaiveDetect:
     def _likely(self, ages: dict[int, int], touched: Sequence[int], most: int) -> list[int]:
         """The subjects that the last ones met most in sessions, and what is declared to follow them.
 
-        Of many, the most wanted ones are considered too. `ages` are ms since each subject was touched, the latest first.
+        Of many, the most wanted ones are considered too. `ages` are ms since each subject was touched, the latest
+        first.
         """
         wide, scores = most > 2, dict[int, list[float]]()
         recent = list(ages)[: min(10 if wide else 3, len(touched))]
