@@ -63,7 +63,7 @@ _GROUPS: Final[dict[str, tuple[Feature, ...]]] = {
         Feature("single_item", Aggregate("pair", "distinct", TOUCHED, "1d"), "single"),
         Feature("favorite_item", Aggregate("pair", "same", ("favorite",)), "flag"),
         Feature("bought_item", Aggregate("pair", "same", ("purchase",)), "flag"),
-        Feature("repeat", _REPEAT, "log1p", words="one item looked at {n} time{s}"),
+        Feature("repeat", _REPEAT, "log1p", words="{n} look{s} at one item"),
         Feature("repeat_share", _REPEAT, per=_views("7d"), add_bottom=1.0),
     ),
     "customer": (

@@ -56,7 +56,7 @@ def test_evidence_in_words() -> None:
     intents = told(records, intercept=-3.0).intents[0]
     assert evidence(intents, "detected") == [
         Evidence("views_5m", 1, "1 view in 5 min"),
-        Evidence("repeat", 1, "one item looked at 1 time"),
+        Evidence("repeat", 1, "1 look at one item"),
     ]
     assert evidence(intents, "strengthened")[0].text in ("2 views in 5 min", "3 views in 5 min")
     assert MAX_EVIDENCE == 3
