@@ -183,6 +183,27 @@ LABELS: Final = [
         "self.soon.learn(columns, ranks, labels, weights)",
         _LEARNS + "test_what_is_left_of_a_sample_counts_for_all",
     ),
+    Mutation(
+        "a choice learns each outcome once",
+        _TRAINING,
+        "if offset >= self._resolved.next:  # else learned before a restart",
+        "if True:",
+        _LEARNS + "test_killed",
+    ),
+    Mutation(
+        "a choice learns only what was touched",
+        _TRAINING,
+        "        if not len(chosen):\n            return\n",
+        "        chosen = chosen if len(chosen) else [0]\n",
+        _LEARNS + "test_what_was_chosen_is_learned",
+    ),
+    Mutation(
+        "companions: a subject is new in the session",
+        _TRAINING,
+        "(gap[:viewed, None] > _SESSION) & ",
+        "",
+        _LEARNS + "test_a_subject_that_is_new_in_the_session_meets_those_that_are_there",
+    ),
 ]
 """What a question is answered with, and when."""
 
