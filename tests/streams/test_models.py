@@ -70,7 +70,7 @@ def test_a_frozen_file_that_cannot_be_used(tmp_path: Path) -> None:
         load_model(str(tmp_path / "none"), CORE)
     path = tmp_path / "frozen.snapshot"
     path.write_bytes(content(3)[:-1])
-    with pytest.raises(UnusableSnapshot):
+    with pytest.raises(UnusableSnapshot, match=f"{path}: a snapshot is cut short"):
         load_model(str(path), CORE)
     path.write_bytes(content(3))
     with pytest.raises(UnusableSnapshot, match="of bundle"):
