@@ -379,15 +379,19 @@ def test_a_warm_start_where_nothing_can_be_used(store: ModelStore, caplog: pytes
     assert bytes_of(resume(store, HORIZON, first)) == encode(first)
 
 
-def test_two_warm_starts(store: ModelStore, caplog: pytest.LogCaptureFixture) -> None:
+def test_two_warm_starts(store: ModelStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Of two trainers with different ones, at the same time, both go on from the same, which workers have, too."""
-    firsts = [learned_elsewhere(), learned_elsewhere(subject=1)]
-    lowest = min(map(encode, firsts), key=content_hash)
-    for first in firsts:
-        store.save(encode(first), 0)  # each before the other looked
-    for first in firsts:
-        assert bytes_of(resume(store, HORIZON, first)) == lowest
-    assert "2 snapshots claim offset" in caplog.text
+    low, high = sorted((learned_elsewhere(), learned_elsewhere(subject=1)), key=lambda it: content_hash(encode(it)))
+    write = store._fs.pipe_file
+
+    def slowly(path: str, content: bytes) -> None:
+        monkeypatch.setattr(store._fs, "pipe_file", write)
+        assert bytes_of(resume(store, HORIZON, low)) == encode(low)  # the other one, meanwhile
+        write(path, content)
+
+    monkeypatch.setattr(store._fs, "pipe_file", slowly)
+    assert bytes_of(resume(store, HORIZON, high)) == encode(low)
+    assert len(store.names()) == 2 and "2 snapshots claim offset" in caplog.text
 
 
 def test_a_warm_start_into_a_store_that_cannot_be_written(store: ModelStore) -> None:
