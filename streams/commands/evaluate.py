@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from streams.commands.options import RECORDING, Failure, with_settings
+from streams.commands.options import RECORDING, Failure, customers_fold, with_settings
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,21 +46,6 @@ class TargetType(click.ParamType):
         return Target("precision" if kind == "precision" else "alarms", wanted)
 
 
-class FoldType(click.ParamType):
-    """A fold of the customers: 1/4 to 4/4."""
-
-    name = "fold"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> "Fold":
-        """Number and count of the folds."""
-        from intents.evidence import Fold
-
-        number, _, parts = str(value).partition("/")
-        if not (number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
-            self.fail(f"{value!r} is no fold: 1/4 is the first of four, 4/4 the last", param, ctx)
-        return Fold(int(number), int(parts))
-
-
 @click.command("evaluate", short_help="Judge what a model said, beside a simple rule.")
 @click.argument("scores", type=RECORDING)
 @click.argument("recording", type=RECORDING)
@@ -80,9 +65,7 @@ class FoldType(click.ParamType):
     type=RECORDING,
     help=f"Another scores file: differences, and whether they exclude 0 ({_RESAMPLES} resamples).",
 )
-@click.option(
-    "--customers-fold", "fold", type=FoldType(), metavar="K/N", help="Judge the K-th of N folds of customers."
-)
+@customers_fold("Judge the K-th of N folds of customers.")
 @click.option("--seed", type=click.IntRange(min=0), help="Other resamples than usual.")
 @click.option("--plots", type=click.Path(file_okay=False, path_type=Path), help="Write SVG plots into this directory.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, with everything, instead of tables.")
