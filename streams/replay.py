@@ -17,6 +17,7 @@ import orjson
 from features.core_bundle import CORE
 from intents.catalog import Catalogue
 from intents.detect import Setup
+from intents.lessons import Watcher
 from intents.model import Model
 from intents.snapshots import UnusableSnapshot, decode, encode
 from intents.training import Checkpoint, Reading, Trainer
@@ -67,15 +68,17 @@ async def replay_in_process(
     partitions: int,
     told: Callable[[RecordingBatch, Summary], None],
     clock: Callable[[], float] = time.monotonic,
+    watcher: Watcher | None = None,
 ) -> Summary:
     """Work a recording's batches; `settings.model` is the first model, and without `learn` the only one.
 
-    `told` hears often how far it is. Raises UnusableSnapshot and OSError.
+    `told` hears often how far it is, `watcher` what is learned. Raises UnusableSnapshot and OSError.
     """
     start = _starting_point(settings.model) if settings.model else None
     model = start.model if start else Model.untrained(CORE)
     horizon_ms = settings.horizon_s * 1000
-    trainer = Trainer(CORE, horizon_ms, start, durable=outputs.model is not None) if learn else None
+    durable = outputs.model is not None
+    trainer = Trainer(CORE, horizon_ms, start, durable=durable, watcher=watcher) if learn else None
     setup = Setup(
         CORE,
         catalogue,

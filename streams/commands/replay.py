@@ -105,12 +105,6 @@ def _check(
             raise click.UsageError(f"{option} is for --in-process: in Kafka, workers read their own settings", context)
 
 
-def _share(recording: "Recording", batch: "RecordingBatch", count: int, limit: int | None) -> float:
-    """How much of the replay is done, by the file or by the limit."""
-    by_file = batch.read_bytes / max(1, recording.size_bytes)
-    return min(1.0, max(by_file if not limit else 0.0, count / limit if limit else 0.0))
-
-
 def _in_process(
     recording: "Recording",
     limit: int | None,
@@ -131,7 +125,7 @@ def _in_process(
     with progress(f"replaying {recording.path.name}", "events") as update:
 
         def told(batch: "RecordingBatch", summary: Summary) -> None:
-            update(_share(recording, batch, summary.records, limit), summary.events)
+            update(recording.share(batch, summary.records, limit), summary.events)
 
         batches = recording.batches(limit=limit, sort_by_time=sort, left_out=left_out)
         if settings.catalogue:
@@ -194,7 +188,7 @@ def _into_kafka(
             began = pace.clock()
 
             def told(batch: "RecordingBatch", sent: int) -> None:
-                update(_share(recording, batch, sent, limit), sent)
+                update(recording.share(batch, sent, limit), sent)
 
             batches = recording.batches(limit=limit, sort_by_time=sort, left_out=left_out)
             await feed(opened, batches, pace, told)
