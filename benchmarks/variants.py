@@ -155,7 +155,7 @@ def variants() -> Beside:
         return OfColumns(Head.empty(WIDE, intercept, prior, calibration_prior), np.arange(WIDE))
 
     now: dict[str, Learner] = {
-        "River: StandardScaler | LogisticRegression(AdaGrad(0.01))": River(0.01, NOW_INTERCEPT),
+        "River's scaler and AdaGrad(0.01)": River(0.01, NOW_INTERCEPT),
         "without calibration": head(NOW_INTERCEPT, PRIOR, UNMOVED),
         "one regression for touched and foreseen": Together(Regression.empty(WIDE, NOW_INTERCEPT)),
         "prior of 2,000 instead of 200": head(NOW_INTERCEPT, 2_000.0, CALIBRATION_PRIOR),
@@ -210,8 +210,9 @@ def main(recording: Path, limit: int | None, bootstrap: int, as_json: bool, sett
     console = results()
     for head, folds in found.items():
         for fold, (whole, *others) in folds.items():
-            title = f"{head}, {'all customers' if fold == 'all' else f'half {fold} of them'}"
-            console.print(comparison(title, whole, {each.measured.name: each for each in others}), width=WIDTH)
+            who = "all customers" if fold == "all" else f"half {fold} of the customers"
+            console.print(f"{head}, {who}; Δ: less the whole's, 95 % by customer", style="bold")
+            console.print(comparison("", whole, {each.measured.name: each for each in others}), width=WIDTH)
 
 
 if __name__ == "__main__":

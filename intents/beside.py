@@ -65,7 +65,7 @@ class Pupils:
     """The learners beside one head, what they and the head have said of what is judged, and the answers."""
 
     def __init__(self, learners: Mapping[str, Learner]) -> None:
-        self._learners = learners
+        self.learners = learners
         self._said: dict[str, list[F64]] = {name: [] for name in (WHOLE, *learners)}
         self._customers: list[U64] = []
         self._asked: list[Question] = []
@@ -77,7 +77,7 @@ class Pupils:
         self._asked += pairs.questions
         self._customers.append(pairs.customers[judged])
         self._said[WHOLE].append(pairs.said[judged])
-        for name, learner in self._learners.items():
+        for name, learner in self.learners.items():
             self._said[name].append(learner.say(pairs)[judged])
 
     def learned(self, lesson: Lesson) -> None:
@@ -87,7 +87,7 @@ class Pupils:
             end = start + len(question.subjects)
             self._answers[question.offset, question.place] = lesson.labels[start:end]
             start = end
-        for learner in self._learners.values():
+        for learner in self.learners.values():
             learner.learn(lesson)
 
     def judged(self, fold: "FoldOf") -> Judged:
@@ -97,13 +97,14 @@ class Pupils:
         if not len(rows):
             return Judged([], np.zeros(0, bool))
         hashes, customers = np.unique(np.concatenate(self._customers)[rows], return_inverse=True)
-        counts, measured = {"pairs": len(rows)}, []
+        marks = fold.marks(hashes)
+        counts, measured = {"pairs": int(marks[customers].sum())}, []
         for name, parts in self._said.items():
             said = np.concatenate(parts)[rows]
             probable = bool(((said >= 0) & (said <= 1)).all())
             detection = Detection(customers, labels[rows], said, len(hashes), calibrated=probable)
             measured.append(Measured(name, counts, {"detect": detection}))
-        return Judged(measured, fold.marks(hashes))
+        return Judged(measured, marks)
 
     def _labels(self) -> tuple[Bools, Bools]:
         """Of every pair asked that is judged, whether its answer is known, and the answer."""
@@ -140,12 +141,13 @@ class Choosers:
     def judged(self, fold: "FoldOf") -> Judged:
         """Hit@1 and mean reciprocal rank among the touched, of outcomes whose subject is among them."""
         hashes, customers = np.unique(np.array(self._customers, dtype=np.uint64), return_inverse=True)
-        counts = {"outcomes": len(customers)}
+        marks = fold.marks(hashes)
+        counts = {"outcomes": int(marks[customers].sum())}
         measured = [
             Measured(name, counts, {"rank": rank_shares(customers, np.array(ranks), len(hashes), hits=(1,))})
             for name, ranks in self._ranks.items()
         ]
-        return Judged(measured if len(customers) else [], fold.marks(hashes))
+        return Judged(measured if len(customers) else [], marks)
 
 
 def _rank(score: F64, chosen: int) -> int:

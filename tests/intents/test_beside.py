@@ -178,6 +178,8 @@ def test_folds_share_the_customers_out(beside: Beside) -> None:
     whole, *halves = (beside.heads["now"].judged(FoldOf(fold, names, key)) for fold in (None, Fold(1, 2), Fold(2, 2)))
     assert whole.customers.all()
     assert (halves[0].customers ^ halves[1].customers).all() and halves[0].customers.any()
+    pairs = [each.measured[0].counts["pairs"] for each in (whole, *halves)]
+    assert pairs[0] == pairs[1] + pairs[2] > pairs[1] > 0
     hashes = np.array([customer_hash(name, key) for name in names], dtype=np.uint64)
     marked = FoldOf(Fold(1, 2), names, key).marks(hashes)
     assert marked.tolist() == [Fold(1, 2).holds(name) for name in names]

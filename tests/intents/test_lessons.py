@@ -37,7 +37,7 @@ def test_what_the_head_said_is_its_progress() -> None:
 
 
 def test_every_question_is_asked_before_its_answer_is_learned() -> None:
-    """Each once, of both heads; and the horizons of what was learned before it came were over: nothing is known early."""
+    """Each once, of both heads; and the horizons of what was learned before it were over: nothing is known early."""
     heads: tuple[tuple[HeadName, int], ...] = (("now", HORIZON_MS), ("soon", SOON_MS))
     for head, horizon_ms in heads:
         asked: set[tuple[int, int]] = set()
