@@ -23,6 +23,7 @@ from features.log import U64, Bool
 from features.windows import SESSION_GAP_MS
 from intents.choice import choice_columns
 from intents.examples import Examples, UnreadableExamples, unpack
+from intents.lessons import Lesson, Pairs, Telling, Watcher
 from intents.model import SOON_MS, Model, whole_vectors
 from intents.progress import Progress
 from intents.questions import Question, Questions, Source
@@ -88,11 +89,17 @@ class Trainer:
     """Learns one model from one examples partition; not thread-safe, one owner."""
 
     def __init__(
-        self, bundle: Bundle, horizon_ms: int, checkpoint: Checkpoint | None = None, *, durable: bool = True
+        self,
+        bundle: Bundle,
+        horizon_ms: int,
+        checkpoint: Checkpoint | None = None,
+        *,
+        durable: bool = True,
+        watcher: Watcher | None = None,
     ) -> None:
         """A trainer that starts cold, or goes on from a checkpoint; read on from `position`.
 
-        One that is not `durable` makes models but no checkpoints, and remembers less.
+        One that is not `durable` makes models but no checkpoints, and remembers less. `watcher` hears of it all.
         """
         self.bundle, self.horizon_ms, self.durable = bundle, horizon_ms, durable
         model = checkpoint.model if checkpoint else Model.untrained(bundle)
@@ -109,6 +116,7 @@ class Trainer:
         self.questions = Questions(horizon_ms, checkpoint.soon_share if checkpoint else 1.0, later)
         self._updates: deque[tuple[int, _Update | Reading]] = deque()
         self._due: deque[tuple[bool, list[Question]]] = deque()
+        self._telling = Telling(watcher)
 
     @property
     def position(self) -> int:
@@ -194,6 +202,7 @@ class Trainer:
         if question.time + self.horizon_ms >= learned:
             question.soon_open = question.time + SOON_MS >= learned
             self.questions.add(question)
+            self._telling.note(question)
         met = self._met(examples.vectors[:, place], int(entry["viewed"]), touched)
         viewed = subjects[: int(entry["viewed"])].tolist()  # touched last, so the first of the candidates
         others = subjects[len(viewed) : touched].tolist()
@@ -220,7 +229,9 @@ class Trainer:
         ranks = np.arange(count)
         before = previous_subject(subjects, ranks, np.zeros(count, dtype=np.int64), np.full(count, count))
         columns = whole_vectors(self.bundle, self.tables, examples.choice_vectors[:, place], subjects, before)
-        self.choice.learn(choice_columns(self.bundle, self.now.touched, columns, ranks), int(chosen[0]))
+        picked = choice_columns(self.bundle, self.now.touched, columns, ranks)
+        self._telling.picked(int(entry["customer"]), picked, int(chosen[0]), self.choice)
+        self.choice.learn(picked, int(chosen[0]))
 
     def _meet(self, offset: int, subject: int, examples: Examples, place: slice) -> None:
         """Count what an outcome of a subject that is new in the session came together with."""
@@ -259,6 +270,8 @@ class Trainer:
             soon += self.questions.due_soon(source, passed)
         for is_soon, due in ((False, sorted(now)), (True, sorted(soon))):
             self._due.extend((is_soon, due[n : n + TOGETHER]) for n in range(0, len(due), TOGETHER))
+        if self._due:
+            self._telling.asked(self.now, self.soon)
         while self._due:
             is_soon, questions = self._due.popleft()
             self._learn(questions, is_soon)
@@ -269,13 +282,15 @@ class Trainer:
         columns = np.concatenate([question.columns for question in questions], axis=1)
         ranks = np.concatenate([question.ranks for question in questions])
         weights = np.repeat([question.weight for question in questions], counts)
+        labels = np.concatenate([question.soon if is_soon else question.now for question in questions])
         if is_soon:
-            labels = np.concatenate([question.soon for question in questions])
-            self.soon.learn(columns, ranks, labels, weights / self.questions.share)
-            return
-        labels = np.concatenate([question.now for question in questions])
-        self.progress.note(self.now.learn(columns, ranks, labels, weights), labels)
-        self.tables.count_ranks(ranks, labels, weights)
+            weights = weights / self.questions.share
+            said = self.soon.learn(columns, ranks, labels, weights)
+        else:
+            said = self.now.learn(columns, ranks, labels, weights)
+            self.progress.note(said, labels)
+            self.tables.count_ranks(ranks, labels, weights)
+        self._telling.learned(is_soon, Lesson(Pairs(questions, columns, ranks, said), labels, weights))
 
     def checkpoint(self) -> Checkpoint:
         """The model now, and all it takes to go on from here; independent of what is learned later.

@@ -111,6 +111,10 @@ class Recording:
                 times = np.fromiter((row.time_ms for row in chunk), np.int64, len(chunk))
                 yield RecordingBatch([row.key for row in chunk], [row.value for row in chunk], times, raw.tell())
 
+    def share(self, batch: RecordingBatch, count: int, limit: int | None) -> float:
+        """How much of reading it is done at this batch, by the file, or by the limit, of which `count` are done."""
+        return min(1.0, count / limit if limit else batch.read_bytes / max(1, self.size_bytes))
+
     def _rows(self, raw: IO[bytes], left_out: Counter[str]) -> Iterator[Row]:
         for number, line in _lines(raw, self.path):
             row = self._reader(line, number)

@@ -18,6 +18,7 @@ import orjson
 from features.core_bundle import CORE
 from intents.catalog import Catalogue
 from intents.detect import Setup
+from intents.lessons import Watcher
 from intents.model import Model
 from intents.progress import Progress
 from intents.snapshots import encode
@@ -75,16 +76,17 @@ async def replay_in_process(
     told: Callable[[RecordingBatch, Summary], None],
     start: Checkpoint | None = None,
     clock: Callable[[], float] = time.monotonic,
+    watcher: Watcher | None = None,
 ) -> Summary:
     """Work a recording's batches; `start` has the first model, and without `learn` the only one.
 
-    `told` hears often how far it is. Raises OSError.
+    `told` hears often how far it is, `watcher` what is learned. Raises OSError.
     """
     model = start.model if start else Model.untrained(CORE)
     if outputs.model is not None and not outputs.model.parent.is_dir():  # said now, not after hours
         raise FileNotFoundError(ENOENT, os.strerror(ENOENT), str(outputs.model))
     horizon_ms = settings.horizon_s * 1000
-    trainer = Trainer(CORE, horizon_ms, start, durable=False) if learn else None
+    trainer = Trainer(CORE, horizon_ms, start, durable=False, watcher=watcher) if learn else None
     setup = Setup(
         CORE,
         catalogue,

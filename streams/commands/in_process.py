@@ -39,9 +39,7 @@ class Part:
         """How much of it is done after `count` records of it, by the limit or by the file."""
         from streams.recordings import OTHER_FOLDS
 
-        if self.limit:
-            return min(1.0, (count + self.left_out[OTHER_FOLDS]) / self.limit)
-        return min(1.0, batch.read_bytes / max(1, self.recording.size_bytes))
+        return self.recording.share(batch, count + self.left_out[OTHER_FOLDS], self.limit)
 
 
 def part_options(function: Function) -> Function:

@@ -181,8 +181,8 @@ LABELS: Final = [
     Mutation(
         "sample: each stands for those left out",
         _TRAINING,
-        "self.soon.learn(columns, ranks, labels, weights / self.questions.share)",
-        "self.soon.learn(columns, ranks, labels, weights)",
+        "            weights = weights / self.questions.share\n",
+        "",
         _LEARNS + "test_what_is_left_of_a_sample_counts_for_all",
     ),
     Mutation(

@@ -1,0 +1,71 @@
+"""A watcher hears everything a trainer is asked and learns, in an order in which nothing is known early."""
+
+import numpy as np
+
+from intents.head import ARRAYS
+from intents.lessons import HeadName, Lesson, Pairs
+from intents.model import SOON_MS
+from intents.progress import Progress
+from intents.questions import Question
+from tests.intents.watching import HORIZON_MS, trained, watched
+
+
+def key(question: Question) -> tuple[int, int]:
+    """What tells questions apart."""
+    return question.offset, question.place
+
+
+def test_a_watched_trainer_learns_the_same() -> None:
+    """To the bit, both heads and the choice; and it was something."""
+    watched_one, alone = watched()[0], trained(None)
+    for head in ("now", "soon"):
+        mine, other = getattr(watched_one, head).touched, getattr(alone, head).touched
+        assert all(getattr(mine, name).tobytes() == getattr(other, name).tobytes() for name in ARRAYS)
+        assert mine.positives == other.positives > 0
+    assert watched_one.choice.weights.tobytes() == alone.choice.weights.tobytes()
+    assert watched_one.choice.lists == sum(len(pick.score) > 1 for pick in watched()[1].picks) > 100
+
+
+def test_what_the_head_said_is_its_progress() -> None:
+    """Lessons of `now` with what was said before them are all that the trainer judges itself by."""
+    trainer, written = watched()
+    progress = Progress()
+    for step in written.of("now"):
+        if isinstance(step, Lesson):
+            progress.note(step.pairs.said, step.labels)
+    assert progress == trainer.progress and progress.pairs > 10_000
+
+
+def test_every_question_is_asked_before_its_answer_is_learned() -> None:
+    """Each once, of both heads; and the horizons of what was learned before it were over: nothing is known early."""
+    heads: tuple[tuple[HeadName, int], ...] = (("now", HORIZON_MS), ("soon", SOON_MS))
+    for head, horizon_ms in heads:
+        asked: set[tuple[int, int]] = set()
+        learned: set[tuple[int, int]] = set()
+        over = 0
+        for step in watched()[1].of(head):
+            if isinstance(step, Pairs):
+                keys = {key(question) for question in step.questions}
+                assert len(keys) == len(step.questions) and not keys & (asked | learned)
+                assert min(question.time for question in step.questions) > over
+                asked |= keys
+            else:
+                keys = {key(question) for question in step.pairs.questions}
+                assert keys <= asked and not keys & learned
+                over = max(over, *(question.time + horizon_ms for question in step.pairs.questions))
+                learned |= keys
+        assert len(asked) > 2_000 and len(learned) > 1_000
+
+
+def test_pairs_are_their_questions() -> None:
+    """Columns, ranks, customers and subjects stand in the order of the questions; weights are 1 without a sample."""
+    for step in watched()[1].of("now")[:40]:
+        pairs = step.pairs if isinstance(step, Lesson) else step
+        rows = [(question, n) for question in pairs.questions for n in range(len(question.subjects))]
+        assert pairs.customers.tolist() == [question.customer for question, _ in rows]
+        assert pairs.subjects.tolist() == [question.subjects[n] for question, n in rows]
+        assert pairs.ranks.tolist() == [question.ranks[n] for question, n in rows]
+        assert (pairs.columns == np.stack([question.columns[:, n] for question, n in rows], axis=1)).all()
+        if isinstance(step, Lesson):
+            assert step.labels.tolist() == [question.now[n] for question, n in rows]
+            assert (step.weights == 1).all()
