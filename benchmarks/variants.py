@@ -166,8 +166,8 @@ def variants() -> Beside:
         "rule: latest touched": LatestTouched(),
     }
     soon: dict[str, Learner] = {
-        "prior of 200 instead of 2,000": head(SOON_INTERCEPT, PRIOR, UNMOVED),
-        "with calibration": head(SOON_INTERCEPT, SOON_PRIOR, CALIBRATION_PRIOR),
+        "prior of 200 instead of 2,000": head(SOON_INTERCEPT, PRIOR, CALIBRATION_PRIOR),
+        "without calibration": head(SOON_INTERCEPT, SOON_PRIOR, UNMOVED),
         "rule: latest touched": LatestTouched(),
     }
     return Beside(now, soon)
