@@ -17,7 +17,6 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
@@ -329,6 +328,6 @@ class Trainer:
 
 def _tell(progress: Progress, heard: str) -> None:
     """Say in the log that the model, last heard of in this version, began or ceased to lose."""
-    at = datetime.fromtimestamp(progress.clock / 1000, UTC).isoformat(timespec="seconds")
+    at = np.datetime64(progress.clock // 1000, "s")  # a year that Python has no date for is none for it either
     change = "loses to its fallback, which is served" if progress.losing else "wins again, and is served again"
-    _log.warning("at %s of event time the model, last of version %s, %s: %s", at, heard, change, progress)
+    _log.warning("at %s UTC of event time the model, last of version %s, %s: %s", at, heard, change, progress)
