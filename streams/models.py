@@ -11,6 +11,7 @@ import fsspec
 from features.bundle import Bundle
 from intents.model import Model
 from intents.model_store import ModelStore
+from intents.progress import Progress
 from intents.snapshots import UnusableSnapshot, decode
 from intents.training import Checkpoint, Reading
 from streams.observer import Observer
@@ -26,9 +27,12 @@ def load_model(path: str, bundle: Bundle) -> Model:
     with fsspec.open(path if "://" in path else str(Path(path).absolute()), "rb") as file:
         content = file.read()
     try:
-        return decode(content, bundle).model
+        model = decode(content, bundle).model
     except UnusableSnapshot as error:
         raise UnusableSnapshot(f"{path}: {error}") from error
+    if model.losing:
+        _log.warning("the model of %s loses to its fallback, which is served", path)
+    return model
 
 
 def starting_point(path: str, bundle: Bundle) -> Checkpoint:
@@ -40,8 +44,9 @@ def starting_point(path: str, bundle: Bundle) -> Checkpoint:
 
 
 def beginning(model: Model) -> Checkpoint:
-    """Where a trainer is that was given this model, and has read nothing."""
-    return Checkpoint(model, Reading(), model.tables.copy(), Reading())
+    """Where a trainer is that was given this model, and has read nothing; one that was losing has to win first."""
+    progress = Progress(losing=model.losing)
+    return Checkpoint(model, Reading(), model.tables.copy(), Reading(), progress=progress)
 
 
 class ModelWatch:
@@ -51,6 +56,7 @@ class ModelWatch:
         """Nothing is read before `newer` is called."""
         self._store, self._bundle, self._observer = store, bundle, observer or Observer()
         self._seen = ""
+        self._losing = False
 
     def newer(self) -> Model | None:
         """The newest snapshot's model, None if it is the one seen last or cannot be used. Blocks on the store."""
@@ -64,5 +70,9 @@ class ModelWatch:
             return None
         self._seen, checkpoint = found
         self._observer.snapshot(checkpoint.reading.next)
-        self._observer.speaks(checkpoint.model.ready)
+        self._observer.speaks(checkpoint.model)
+        if checkpoint.model.losing != self._losing:
+            self._losing = checkpoint.model.losing
+            change = "loses to its fallback, which is served" if self._losing else "wins again, and is served again"
+            _log.warning("model %s %s", checkpoint.model.version, change)
         return checkpoint.model

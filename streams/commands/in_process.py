@@ -105,4 +105,5 @@ def said_of_model(summary: "Summary") -> str:
     """One line about the model that it ended with."""
     assert summary.model is not None  # a replay ends with one
     labels = f"{summary.model.now.positives:,} positive and {summary.model.now.negatives:,} negative labels"
-    return f"model: {'ready' if summary.model.ready else 'not ready'}, {labels}"
+    ready = "loses to its fallback, which is served" if summary.model.losing else "ready"
+    return f"model: {ready if summary.model.ready else 'not ready'}, {labels}"

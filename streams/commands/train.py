@@ -88,10 +88,15 @@ def _learn(part: Part, path: Path, warm_start: Path | None, settings: "Settings"
     summary = work(part, settings, outputs, doing="learning from", learn=True, start=start, partitions=_PARTITIONS)
     assert summary.progress is not None  # it learned
     shown = told_of(part, summary)
-    shown.add_row(*cells("pairs answered and learned", f"{summary.progress.pairs:,}"))
-    shown.add_row(*cells("  the last 10,000 or so: outcome rate", f"{summary.progress.rate:.4f}"))
-    shown.add_row(*cells("  mean p, said before", f"{summary.progress.mean:.4f}"))
-    shown.add_row(*cells("  log loss of that", f"{summary.progress.loss:.4f}"))
+    area, precision = summary.progress.discrimination()
+    shown.add_row(*cells("pairs judged, the last days above all", f"{summary.progress.pairs:,.0f}"))
+    for name, number in (
+        ("  AUC of what was said before", area),
+        ("  average precision", precision),
+        ("  log loss", summary.progress.loss),
+        ("  log loss of the fallback", summary.progress.fallback_loss),
+    ):
+        shown.add_row(*cells(name, f"{number:.4f}"))
     shown.add_row(*cells("events a second", f"{summary.events / max(summary.seconds, 1e-9):,.0f}"))
     console = results()
     console.print(shown)

@@ -1,13 +1,16 @@
 """A watcher hears everything a trainer is asked and learns, in an order in which nothing is known early."""
 
 import numpy as np
+import pytest
 
-from intents.head import ARRAYS
+from features.bundle import F32
+from features.log import I64, Bool
+from intents.counts import F64
+from intents.head import ARRAYS, Head
 from intents.lessons import HeadName, Lesson, Pairs
 from intents.model import SOON_MS
-from intents.progress import Progress
 from intents.questions import Question
-from tests.intents.watching import HORIZON_MS, trained, watched
+from tests.intents.watching import HORIZON_MS, Written, trained, watched
 
 
 def key(question: Question) -> tuple[int, int]:
@@ -26,14 +29,28 @@ def test_a_watched_trainer_learns_the_same() -> None:
     assert watched_one.choice.lists == sum(len(pick.score) > 1 for pick in watched()[1].picks) > 100
 
 
-def test_what_the_head_said_is_its_progress() -> None:
-    """Lessons of `now` with what was said before them are all that the trainer judges itself by."""
-    trainer, written = watched()
-    progress = Progress()
-    for step in written.of("now"):
-        if isinstance(step, Lesson):
-            progress.note(step.pairs.said, step.labels)
-    assert progress == trainer.progress and progress.pairs > 10_000
+def test_what_is_learned_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every step of a head is a lesson: its pairs, labels and weights, and what the head had said of them."""
+    learned: list[tuple[bytes, ...]] = []
+
+    def learn(head: Head, columns: F32, ranks: I64, labels: Bool, weights: F64) -> F64:
+        said = original(head, columns, ranks, labels, weights)
+        learned.append(tuple(each.tobytes() for each in (columns, ranks, labels, weights, said)))
+        return said
+
+    original = Head.learn
+    monkeypatch.setattr(Head, "learn", learn)
+    written = Written()
+    trained(written)
+    lessons = [step for _, step in written.steps if isinstance(step, Lesson)]
+    told = [
+        tuple(
+            each.tobytes()
+            for each in (step.pairs.columns, step.pairs.ranks, step.labels, step.weights, step.pairs.said)
+        )
+        for step in lessons
+    ]
+    assert told == learned and len(told) > 100
 
 
 def test_every_question_is_asked_before_its_answer_is_learned() -> None:

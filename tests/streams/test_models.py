@@ -106,6 +106,28 @@ def test_newer(store: ModelStore) -> None:
         assert watch.newer() is None
 
 
+def test_a_model_that_loses(store: ModelStore, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A worker says once when its model begins to lose, and once when it wins again; of a frozen one, at once."""
+    watch, said = ModelWatch(store, CORE), list[str]()
+    for lessons, losing in ((1, False), (2, True), (3, True), (4, False), (5, False)):
+        found = decode(content(lessons), CORE)
+        found.progress.losing = losing
+        store.save(encode(found), lessons)
+        model = watch.newer()
+        assert model is not None and model.losing is losing
+        said += [f"{lessons}: {record.getMessage()}" for record in caplog.records if record.levelname == "WARNING"]
+        caplog.clear()
+    assert len(said) == 2
+    assert said[0].startswith("2: model 2-") and said[0].endswith(" loses to its fallback, which is served")
+    assert said[1].startswith("4: model 4-") and said[1].endswith(" wins again, and is served again")
+    frozen = decode(content(3), CORE)
+    frozen.progress.losing = True
+    path = tmp_path / "frozen.snapshot"
+    path.write_bytes(encode(frozen))
+    assert load_model(str(path), CORE).losing
+    assert f"the model of {path} loses to its fallback, which is served" in caplog.text
+
+
 def test_content_of_another_name(store: ModelStore, caplog: pytest.LogCaptureFixture) -> None:
     """Worker and trainer alike pass over a snapshot whose content is not what its name says, for the one before it.
 
