@@ -21,7 +21,7 @@ EVENTS = 3_500
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a made-up recording of a day."""
     made = tmp_path_factory.mktemp("ablated")
-    simulate(made / "shop.jsonl", customers=60, events=EVENTS, days=1.0, seed=4)
+    simulate(made / "shop.jsonl", customers=60, events=EVENTS, days=1.0, seed=2)
     return made
 
 
