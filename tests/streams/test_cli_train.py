@@ -69,7 +69,9 @@ def test_what_it_says(shop: Path) -> None:
     positives, negatives = model.now.positives, model.now.negatives
     assert model.ready and f"model: ready, {positives:,} positive and {negatives:,} negative labels" in said
     assert counted(said, "events worked") == EVENTS
-    assert 0 < counted(said, "pairs judged, the last days above all") < positives + negatives  # not those from before it was ready, and fading
+    assert (
+        0 < counted(said, "pairs judged, the last days above all") < positives + negatives
+    )  # not those from before it was ready, and fading
     rows = ("AUC of what was said before", "  log loss ", "log loss of the fallback")
     area, loss, beside = (float(said.split(row)[1].split("│")[1]) for row in rows)
     assert 0.5 < area < 1 and 0 < loss < beside < 0.7
