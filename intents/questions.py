@@ -26,7 +26,8 @@ class Question:
     """What was asked, waiting for its answer; sorts by (time, offset of its record, place in it).
 
     `columns` (f, n) are the candidates' whole vectors; `now` and `soon` (n,) say which have had an outcome by now.
-    `soon_open`: it is in the sample.
+    `soon_open`: it is in the sample. `entry` is the (offset, index) of the event in its source; in no snapshot, for
+    what waits for `soon` alone.
     """
 
     time: int
@@ -42,6 +43,7 @@ class Question:
     soon: Bool = field(compare=False)
     now_open: bool = field(default=True, compare=False)
     soon_open: bool = field(default=True, compare=False)
+    entry: tuple[int, int] = field(default=(-1, -1), compare=False)
 
     @property
     def chance(self) -> float:

@@ -1,6 +1,6 @@
 """The scores file: what the model said when it was asked, before it learned, one JSON object a line."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -14,6 +14,7 @@ from intents.counts import F64
 from intents.detect import Scored
 from intents.journeys import Journeys
 from intents.model import Model
+from intents.questions import Question
 
 _VIEW: Final = CODE["view"]
 DIGITS: Final = 6
@@ -55,6 +56,25 @@ def score_lines(
             if not model.ready:
                 line["ready"] = False
             yield event, orjson.dumps(line) + b"\n"
+
+
+def answered_lines(questions: Sequence[Question], said: F64, ready: bool, names: Mapping[int, str]) -> Iterator[bytes]:
+    """A line for each question that a trainer has answered: what was `said` of its candidates, flat, and what came."""
+    ends = np.cumsum([len(question.subjects) for question in questions])
+    for question, p in zip(questions, np.split(np.round(said, DIGITS), ends[:-1]), strict=True):
+        called = [names.get(subject) or f"{subject:016x}" for subject in question.subjects.tolist()]
+        (topic, partition), (offset, index) = question.source, question.entry
+        line = {
+            "ask": "detect",
+            "customer": f"{question.customer:016x}",
+            "time": question.time,
+            "source": {"topic": topic, "partition": partition, "offset": offset, "index": index},
+            "scores": [[called[i], float(p[i])] for i in np.argsort(-p, kind="stable")],
+            "outcomes": [called[i] for i in np.flatnonzero(question.now)],
+        }
+        if not ready:
+            line["ready"] = False
+        yield orjson.dumps(line) + b"\n"
 
 
 def _chosen(wave: Scored, model: Model) -> F64:

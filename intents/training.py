@@ -22,6 +22,7 @@ from features.bundle import F32, Bundle
 from features.log import U64, Bool
 from features.windows import SESSION_GAP_MS
 from intents.choice import choice_columns
+from intents.counts import F64
 from intents.examples import Examples, UnreadableExamples, unpack
 from intents.model import SOON_MS, Model, whole_vectors
 from intents.progress import Progress
@@ -29,7 +30,8 @@ from intents.questions import Question, Questions, Source
 from intents.tables import Tables, previous_subject
 
 PATIENCE_MS: Final = 24 * 3_600_000
-"""A source that is so far behind the newest is silent: its open questions are answered with what is known."""
+"""A source of which nothing came for so long is silent: its open questions are answered with what is known."""
+_EVERYTHING: Final = 1 << 62
 
 TOGETHER: Final = 64
 """Questions that are learned in one step."""
@@ -37,27 +39,50 @@ TOGETHER: Final = 64
 _SESSION: Final = np.float32(np.log1p(SESSION_GAP_MS / 1000))
 
 Mark = tuple[int, int]
+Told = Callable[[list[Question], F64, bool], object]
+"""Hears what was said of questions' candidates for `now`, flat, before they are learned, and whether it was ready."""
 _Update = Callable[[Tables], None]
 
 
 @dataclass(slots=True)
 class Reading:
-    """How far the examples were read: the next offset, and per source partition the highest entry and the watermark."""
+    """How far the examples were read: the next offset, and per source partition the highest entry and the watermark.
+
+    `clock` is the log's time (ms), `heard` when something came of each source, by it: a source that others are ahead of
+    in event time may only be read later, as after a replay. `silenced`: up to which entry a source's questions were
+    answered because it was silent.
+    """
 
     next: int = 0
     marks: dict[Source, Mark] = field(default_factory=dict)
     watermarks: dict[Source, int] = field(default_factory=dict)
+    clock: int = -1
+    heard: dict[Source, int] = field(default_factory=dict)
+    silenced: dict[Source, Mark] = field(default_factory=dict)
+
+    def hear(self, source: Source, watermark: int, at_ms: int) -> None:
+        """Note a record of a source, and when Kafka took it; where that is not known (-1), watermarks are the clock."""
+        self.watermarks[source] = max(self.watermarks.get(source, -1), watermark)
+        self.clock = max(self.clock, watermark if at_ms < 0 else at_ms)
+        self.heard[source] = self.clock
+        silent = [other for other in self.heard if self._silent(other)]
+        self.silenced |= {other: self.marks[other] for other in silent if other in self.marks}
 
     def passed(self, source: Source) -> int:
-        """Event time that a source has passed.
+        """Event time that a source has passed: its watermark, or if it is silent, everything."""
+        return _EVERYTHING if self._silent(source) else self.watermarks.get(source, -1)
 
-        Its watermark, or if it is silent, all sources' newest less PATIENCE_MS.
-        """
-        return max(self.watermarks.get(source, -1), max(self.watermarks.values(), default=-1) - PATIENCE_MS)
+    def _silent(self, source: Source) -> bool:
+        return self.clock - self.heard.get(source, self.clock) > PATIENCE_MS
+
+    def answered(self, source: Source, entry: Mark) -> int:
+        """Event time before which questions that end there have been answered, of this entry of a source."""
+        return _EVERYTHING if entry <= self.silenced.get(source, (-1, -1)) else self.passed(source)
 
     def copy(self) -> "Reading":
         """An independent copy."""
-        return Reading(self.next, dict(self.marks), dict(self.watermarks))
+        dicts = (dict(self.marks), dict(self.watermarks), self.clock, dict(self.heard), dict(self.silenced))
+        return Reading(self.next, *dicts)
 
 
 @dataclass(slots=True)
@@ -95,6 +120,7 @@ class Trainer:
         One that is not `durable` makes models but no checkpoints, and remembers less.
         """
         self.bundle, self.horizon_ms, self.durable = bundle, horizon_ms, durable
+        self.told: Told | None = None
         model = checkpoint.model if checkpoint else Model.untrained(bundle)
         self.now, self.soon, self.choice = model.now.copy(), model.soon.copy(), model.choice.copy()
         self.names = dict(model.names)
@@ -120,8 +146,8 @@ class Trainer:
         """Whether it is still reading again what it had read before a restart."""
         return self.reading.next < self._resolved.next
 
-    def read(self, offset: int, record: bytes) -> None:
-        """Read the examples record at `offset`; what is due by its watermark waits for `resolve`.
+    def read(self, offset: int, record: bytes, at_ms: int = -1) -> None:
+        """Read the examples record at `offset`, that Kafka took at `at_ms`; what is due waits for `resolve`.
 
         Raises UnreadableExamples, and is behind the record then, or NewerExamples, and is still before it.
         """
@@ -138,8 +164,7 @@ class Trainer:
             self.names.setdefault(int.from_bytes(key, "little"), name)
         if examples.bundle == self.bundle.hash:
             self._read_entries(offset, source, examples)
-        before = self.reading.watermarks.get(source, -1)
-        self.reading.watermarks[source] = max(before, examples.watermark)
+        self.reading.hear(source, examples.watermark, at_ms)
         if self.durable:
             self._updates.append((offset, self.reading.copy()))
 
@@ -188,9 +213,10 @@ class Trainer:
             weight,
             np.zeros(count, dtype=bool),
             np.zeros(count, dtype=bool),
+            entry=(int(entry["offset"]), int(entry["index"])),
         )
         # Read before a restart: what was due then is learned already.
-        learned = self._resolved.passed(source) if offset < self._resolved.next else -1
+        learned = self._resolved.answered(source, question.entry) if offset < self._resolved.next else -1
         if question.time + self.horizon_ms >= learned:
             question.soon_open = question.time + SOON_MS >= learned
             self.questions.add(question)
@@ -273,8 +299,11 @@ class Trainer:
             labels = np.concatenate([question.soon for question in questions])
             self.soon.learn(columns, ranks, labels, weights / self.questions.share)
             return
-        labels = np.concatenate([question.now for question in questions])
-        self.progress.note(self.now.learn(columns, ranks, labels, weights), labels)
+        labels, ready = np.concatenate([question.now for question in questions]), self.now.ready
+        said = self.now.learn(columns, ranks, labels, weights)
+        self.progress.note(said, labels)
+        if self.told is not None:
+            self.told(questions, said, ready)
         self.tables.count_ranks(ranks, labels, weights)
 
     def checkpoint(self) -> Checkpoint:

@@ -3,13 +3,17 @@
 import asyncio
 import logging
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from io import FileIO
+from pathlib import Path
 
 from faust.types import TP, StreamT
 
 from features.core_bundle import CORE
 from intents.examples import UnreadableExamples
 from intents.model_store import ModelStore
+from intents.scores import answered_lines
 from intents.snapshots import encode
 from intents.training import Trainer
 from streams.monitor import Monitor
@@ -51,11 +55,12 @@ class Training:
             await self.app.rewind(chunk.topic, chunk.partition, trainer.position)
             return
         breath, unreadable = time.monotonic(), 0
-        for offset, record in zip(chunk.offsets.tolist(), chunk.values, strict=True):
+        columns = (chunk.offsets.tolist(), chunk.values, chunk.timestamps.tolist())
+        for offset, record, at_ms in zip(*columns, strict=True):
             if trainer is not self.trainer:
                 return  # a rebalance came between: the new trainer reads these again
             try:
-                trainer.read(offset, record or b"")
+                trainer.read(offset, record or b"", at_ms)
             except UnreadableExamples as error:
                 _log.error("examples at %d are passed over: %s", offset, error)
                 unreadable += 1
@@ -94,14 +99,24 @@ def resume(store: ModelStore, horizon_ms: int) -> Trainer:
     return Trainer(CORE, horizon_ms, found[1] if found else None)
 
 
-def make_trainer(settings: Settings, *, stall_s: float = STALL_S) -> ChunkApp:
-    """The app of a trainer, which ends itself when it read none of its records for `stall_s`."""
+def telling(trainer: Trainer, scores: FileIO | None) -> Trainer:
+    """The trainer, which writes what its model said before it learned to `scores`, if there is such a file."""
+    if scores is not None:  # a write at a time: whoever dies leaves whole lines
+        trainer.told = lambda *answered: scores.write(b"".join(answered_lines(*answered, trainer.names)))
+    return trainer
+
+
+def make_trainer(settings: Settings, scores: FileIO | None = None, *, stall_s: float = STALL_S) -> ChunkApp:
+    """The app of a trainer, which ends itself when it read none of its records for `stall_s`.
+
+    What its model said before it learned goes to `scores`.
+    """
     observer = Observer.of_trainer()
     store = ModelStore(settings.model_store)
 
     async def positions(partitions: frozenset[TP]) -> dict[TP, int]:
         try:
-            training.trainer = await asyncio.to_thread(resume, store, settings.horizon_s * 1000)
+            training.trainer = telling(await asyncio.to_thread(resume, store, settings.horizon_s * 1000), scores)
         except OSError as error:
             _log.error("the model store cannot be read, going on with what is in memory: %s", error)
         observer.looked(store.refused, store.disputed)
@@ -115,7 +130,8 @@ def make_trainer(settings: Settings, *, stall_s: float = STALL_S) -> ChunkApp:
         observer=observer,
     )
     app.watch = Monitor(app, observer, address=settings.http_address, stall_s=stall_s).watch
-    training = Training(app, resume(store, settings.horizon_s * 1000), store, settings.snapshot_s, observer=observer)
+    trainer = telling(resume(store, settings.horizon_s * 1000), scores)
+    training = Training(app, trainer, store, settings.snapshot_s, observer=observer)
 
     @app.agent(app.topic(settings.examples), name="micro_intents.train")
     async def train(stream: StreamT[RecordChunk]) -> None:
@@ -130,7 +146,11 @@ def make_trainer(settings: Settings, *, stall_s: float = STALL_S) -> ChunkApp:
     return app
 
 
-def run(settings: Settings) -> int:
-    """Run a trainer until SIGTERM or SIGINT; returns the exit code (75: start it again). May raise BrokerRefused."""
+def run(settings: Settings, scores: Path | None = None) -> int:
+    """Run a trainer until SIGTERM or SIGINT; returns the exit code (75: start it again). May raise BrokerRefused.
+
+    What its model said before it learned is appended to `scores`.
+    """
     admit(settings, trainer_rights(settings))
-    return run_worker(make_trainer(settings))
+    with scores.open("ab", buffering=0) if scores else nullcontext() as file:
+        return run_worker(make_trainer(settings, file))

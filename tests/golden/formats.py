@@ -156,8 +156,9 @@ def checkpoint() -> Checkpoint:
 
 
 def _reading(reading: Reading) -> Any:
-    marks = [[*source, *mark] for source, mark in reading.marks.items()]
-    return [reading.next, marks, [[*source, mark] for source, mark in reading.watermarks.items()]]
+    marks, silenced = ([[*source, *at] for source, at in of.items()] for of in (reading.marks, reading.silenced))
+    watermarks, heard = ([[*source, at] for source, at in of.items()] for of in (reading.watermarks, reading.heard))
+    return [reading.next, marks, watermarks, reading.clock, heard, silenced]
 
 
 def _head(head: Head) -> Any:
