@@ -19,8 +19,9 @@ from intents.examples import LARGEST
 from intents.head import ARRAYS, PRIOR, Head, Regression
 from intents.model import Model, regressed_names
 from intents.questions import MOST_SOON, Question
+from intents.reading import Reading
 from intents.tables import COMPANIONS, RANKS, SUCCESSORS, Tables
-from intents.training import Checkpoint, Reading
+from intents.training import Checkpoint
 
 MAGIC: Final = b"MISNAP02"
 _EARLIER: Final = b"MISNAP01"

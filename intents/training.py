@@ -27,62 +27,17 @@ from intents.examples import Examples, UnreadableExamples, unpack
 from intents.model import SOON_MS, Model, whole_vectors
 from intents.progress import Progress
 from intents.questions import Question, Questions, Source
+from intents.reading import Reading
 from intents.tables import Tables, previous_subject
-
-PATIENCE_MS: Final = 24 * 3_600_000
-"""A source of which nothing came for so long is silent: its open questions are answered with what is known."""
-_EVERYTHING: Final = 1 << 62
 
 TOGETHER: Final = 64
 """Questions that are learned in one step."""
 
 _SESSION: Final = np.float32(np.log1p(SESSION_GAP_MS / 1000))
 
-Mark = tuple[int, int]
-Told = Callable[[list[Question], F64, bool], object]
+Listener = Callable[[list[Question], F64, bool], object]
 """Hears what was said of questions' candidates for `now`, flat, before they are learned, and whether it was ready."""
 _Update = Callable[[Tables], None]
-
-
-@dataclass(slots=True)
-class Reading:
-    """How far the examples were read: the next offset, and per source partition the highest entry and the watermark.
-
-    `clock` is the log's time (ms), `heard` when something came of each source, by it: a source that others are ahead of
-    in event time may only be read later, as after a replay. `silenced`: up to which entry a source's questions were
-    answered because it was silent.
-    """
-
-    next: int = 0
-    marks: dict[Source, Mark] = field(default_factory=dict)
-    watermarks: dict[Source, int] = field(default_factory=dict)
-    clock: int = -1
-    heard: dict[Source, int] = field(default_factory=dict)
-    silenced: dict[Source, Mark] = field(default_factory=dict)
-
-    def hear(self, source: Source, watermark: int, at_ms: int) -> None:
-        """Note a record of a source, and when Kafka took it; where that is not known (-1), watermarks are the clock."""
-        self.watermarks[source] = max(self.watermarks.get(source, -1), watermark)
-        self.clock = max(self.clock, watermark if at_ms < 0 else at_ms)
-        self.heard[source] = self.clock
-        silent = [other for other in self.heard if self._silent(other)]
-        self.silenced |= {other: self.marks[other] for other in silent if other in self.marks}
-
-    def passed(self, source: Source) -> int:
-        """Event time that a source has passed: its watermark, or if it is silent, everything."""
-        return _EVERYTHING if self._silent(source) else self.watermarks.get(source, -1)
-
-    def _silent(self, source: Source) -> bool:
-        return self.clock - self.heard.get(source, self.clock) > PATIENCE_MS
-
-    def answered(self, source: Source, entry: Mark) -> int:
-        """Event time before which questions that end there have been answered, of this entry of a source."""
-        return _EVERYTHING if entry <= self.silenced.get(source, (-1, -1)) else self.passed(source)
-
-    def copy(self) -> "Reading":
-        """An independent copy."""
-        dicts = (dict(self.marks), dict(self.watermarks), self.clock, dict(self.heard), dict(self.silenced))
-        return Reading(self.next, *dicts)
 
 
 @dataclass(slots=True)
@@ -120,7 +75,7 @@ class Trainer:
         One that is not `durable` makes models but no checkpoints, and remembers less.
         """
         self.bundle, self.horizon_ms, self.durable = bundle, horizon_ms, durable
-        self.told: Told | None = None
+        self.listener: Listener | None = None
         model = checkpoint.model if checkpoint else Model.untrained(bundle)
         self.now, self.soon, self.choice = model.now.copy(), model.soon.copy(), model.choice.copy()
         self.names = dict(model.names)
@@ -302,8 +257,8 @@ class Trainer:
         labels, ready = np.concatenate([question.now for question in questions]), self.now.ready
         said = self.now.learn(columns, ranks, labels, weights)
         self.progress.note(said, labels)
-        if self.told is not None:
-            self.told(questions, said, ready)
+        if self.listener is not None:
+            self.listener(questions, said, ready)
         self.tables.count_ranks(ranks, labels, weights)
 
     def checkpoint(self) -> Checkpoint:

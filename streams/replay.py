@@ -18,8 +18,9 @@ from features.core_bundle import CORE
 from intents.catalog import Catalogue
 from intents.detect import Setup
 from intents.model import Model
+from intents.reading import Reading
 from intents.snapshots import UnusableSnapshot, decode, encode
-from intents.training import Checkpoint, Reading, Trainer
+from intents.training import Checkpoint, Trainer
 from sinks.records import Record
 from streams.inprocess import InProcess, Output
 from streams.recordings import RecordingBatch

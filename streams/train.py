@@ -11,8 +11,10 @@ from pathlib import Path
 from faust.types import TP, StreamT
 
 from features.core_bundle import CORE
+from intents.counts import F64
 from intents.examples import UnreadableExamples
 from intents.model_store import ModelStore
+from intents.questions import Question
 from intents.scores import answered_lines
 from intents.snapshots import encode
 from intents.training import Trainer
@@ -101,8 +103,12 @@ def resume(store: ModelStore, horizon_ms: int) -> Trainer:
 
 def telling(trainer: Trainer, scores: FileIO | None) -> Trainer:
     """The trainer, which writes what its model said before it learned to `scores`, if there is such a file."""
-    if scores is not None:  # a write at a time: whoever dies leaves whole lines
-        trainer.told = lambda *answered: scores.write(b"".join(answered_lines(*answered, trainer.names)))
+
+    def tell(questions: list[Question], said: F64, ready: bool) -> None:
+        assert scores is not None  # else nobody listens
+        scores.write(b"".join(answered_lines(questions, said, ready, trainer.names)))  # at once: lines stay whole
+
+    trainer.listener = tell if scores is not None else None
     return trainer
 
 

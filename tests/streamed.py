@@ -4,7 +4,7 @@ What was said on the way comes back in lines of a scores file, so that `evaluate
 """
 
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final

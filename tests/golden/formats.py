@@ -22,9 +22,10 @@ from intents.catalog import Catalogue
 from intents.detect import Setup
 from intents.head import ARRAYS, Head
 from intents.questions import Question
+from intents.reading import Reading
 from intents.subjects import subject_hash
 from intents.tables import Tables
-from intents.training import Checkpoint, Reading, Trainer
+from intents.training import Checkpoint, Trainer
 from sinks.records import Record, pack_outbox, unpack_outbox
 from tests.features.building import plain
 from tests.intents.replaying import MINUTE, Drive, in_chunks

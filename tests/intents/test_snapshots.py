@@ -19,9 +19,10 @@ from features.core_bundle import CORE
 from intents.examples import LARGEST
 from intents.head import ARRAYS, Head
 from intents.model import SOON_PRIOR, Model
+from intents.reading import Reading
 from intents.snapshots import MAGIC, RIVER, UnusableSnapshot, decode, encode
 from intents.tables import Tables
-from intents.training import Checkpoint, Reading, Trainer
+from intents.training import Checkpoint, Trainer
 from tests.intents.test_training import HORIZON, lessons, taught
 
 HEAD: Final = 16

@@ -21,9 +21,10 @@ from intents.examples import ASKED, OUTCOME, VERSION, Examples, NewerExamples, U
 from intents.head import Head
 from intents.model import NOW_INTERCEPT, SOON_MS, Model, regressed_names
 from intents.questions import Question
+from intents.reading import PATIENCE_MS, Reading
 from intents.snapshots import decode, encode
 from intents.tables import Tables
-from intents.training import PATIENCE_MS, Checkpoint, Reading, Trainer
+from intents.training import Checkpoint, Trainer
 from streams.engine import Engine
 from streams.shop import DEMO_CATALOGUE
 from streams.wire import Decoder
@@ -197,10 +198,23 @@ def test_silence_is_measured_by_the_log(after: int, answered: int) -> None:
     """A day without a record of a source, by when Kafka took the others', answers its questions, for both horizons."""
     trainer = Trainer(CORE, HORIZON)
     trainer.read(0, lesson(Ask(0, 1), Got(5, 2), Ask(6, 3), watermark=10), T)
-    trainer.read(1, lesson(watermark=10, partition=1), T + after)
-    trainer.resolve()
+    for offset, at in enumerate((DAY // 2, after), 1):
+        trainer.read(offset, lesson(watermark=10, partition=1), T + at)
+        trainer.resolve()
     assert sum(labels(trainer)) == answered and len(trainer.checkpoint().later) == 0
     assert trainer.soon.positives + trainer.soon.negatives == answered
+
+
+def test_a_day_without_anybody_is_nobodys_silence() -> None:
+    """After a long outage the first source to be read again answers nothing of the others."""
+    trainer = Trainer(CORE, HORIZON)
+    trainer.read(0, lesson(Ask(0, 1), watermark=10), T)
+    trainer.read(1, lesson(watermark=10, partition=1), T + 3 * DAY)
+    trainer.resolve()
+    assert labels(trainer) == (0, 0)
+    trainer.read(2, lesson(Got(11, 2), watermark=HORIZON + 1), T + 3 * DAY + 5)
+    trainer.resolve()
+    assert labels(trainer) == (1, 0)
 
 
 def stamped_silence() -> list[tuple[bytes, int]]:
@@ -305,7 +319,7 @@ def test_tells_what_it_said() -> None:
         assert np.allclose(said, expected, rtol=0, atol=1e-12)
         told.append((said.tolist(), [q.entry for q in questions], questions[0].now.tolist(), ready))
 
-    trainer.told = tell
+    trainer.listener = tell
     for n in range(3):
         at = n * 2 * HORIZON
         trainer.read(trainer.position, lesson(Ask(at, 2 * n, (1, 2)), Got(at + 1, 2 * n + 1, subject=2), watermark=at))

@@ -14,8 +14,9 @@ from faust.types import TP
 from features.core_bundle import CORE
 from intents.examples import NewerExamples
 from intents.model_store import ModelStore
+from intents.reading import PATIENCE_MS
 from intents.snapshots import decode, encode
-from intents.training import PATIENCE_MS, Trainer
+from intents.training import Trainer
 from streams.train import KEEP, Training, resume, telling
 from tests.intents.replaying import MINUTE
 from tests.intents.test_training import HORIZON, Ask, Got, T, lesson, taught
