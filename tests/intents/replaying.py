@@ -101,7 +101,9 @@ def handmade(subjects: Sequence[str], intercept: float = -2.2, seed: int = 1) ->
         if random.random() < 0.2:
             tables.count_outcome(hashes[at], [hashes[at - 1], hashes[at - 2]])
     named = dict(zip(hashes, subjects, strict=True))
-    choice = Choice(np.array([0.9, 1.1, 0.6, 1.3, -0.3, 0.7, -0.1]), 10 * np.eye(7), np.linspace(0.1, 60.0, 7), lists=60)
+    choice = Choice(
+        np.array([0.9, 1.1, 0.6, 1.3, -0.3, 0.7, -0.1]), 10 * np.eye(7), np.linspace(0.1, 60.0, 7), lists=60
+    )
     return Model(CORE, now, soon, choice, tables, named, version="7-hand")
 
 

@@ -375,12 +375,13 @@ def test_the_most_telling_features_are_shown(shop: Path, told: str) -> None:
     (scored,) = traced.step.detected.scored
     place = traced.changes[0][0].candidate
     head = traced.model.now.of(int(scored.candidates.rank[place]))
-    adds = head.contributions(scored.columns[:, place : place + 1])[:, 0]
-    names, size = traced.model.feature_names, len(CORE.features)
+    read = scored.columns[CORE.leading :, place : place + 1]
+    adds = head.contributions(read)[:, 0]
+    names, size = traced.model.feature_names, len(CORE.features) - CORE.leading
     for side, columns, count in (("log", range(size), 5), ("model", range(size, len(names)), 3)):
         most = sorted(columns, key=lambda column: -abs(adds[column]))[:count]
         shown = re.findall(rf"^     {side} +(\w+) +(-?\d+\.\d+)  adds ([+-]\d\.\d\d)", told, re.MULTILINE)
-        values = [(names[c], f"{scored.columns[c, place]:.3f}", f"{adds[c]:+.2f}") for c in most]
+        values = [(names[c], f"{read[c, 0]:.3f}", f"{adds[c]:+.2f}") for c in most]
         assert shown == values
 
 

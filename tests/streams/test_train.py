@@ -12,7 +12,7 @@ import pytest
 from faust.types import TP
 
 from features.core_bundle import CORE
-from intents.examples import NewerExamples
+from intents.examples import VERSION, NewerExamples
 from intents.model_store import ModelStore
 from intents.reading import PATIENCE_MS
 from intents.snapshots import decode, encode
@@ -133,7 +133,7 @@ def test_unreadable_examples(store: ModelStore, caplog: pytest.LogCaptureFixture
 def test_examples_of_a_later_release(store: ModelStore) -> None:
     """They stop the trainer, which has saved nothing behind them: after its upgrade they are learned."""
     records = topic(40)
-    app = kafka([*records[:20], msgspec.msgpack.encode([2, "what comes"]), *records[20:]])
+    app = kafka([*records[:20], msgspec.msgpack.encode([VERSION + 1, "what comes"]), *records[20:]])
     made = training(app, store, every_s=0)
     with pytest.raises(NewerExamples, match="upgrade the trainer"):
         asyncio.run(app.deliver(made.work, 7))
