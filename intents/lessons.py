@@ -45,11 +45,12 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """Pairs whose answers are known, that a head learned in one step; what it said was before that."""
+    """Pairs whose answers are known, that a head learned in one step; what it said was before that, `ready` or not."""
 
     pairs: Pairs
     labels: Bool
     weights: F64
+    ready: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,8 @@ class Question:
 
     `columns` (f, n) are the candidates' whole vectors, `said` (n,) what the worker's model said of them (nothing, once
     that is judged); `now` and `soon` (n,) say which have had an outcome by now.
-    `soon_open`: it is in the sample.
+    `soon_open`: it is in the sample. `entry` is the (offset, index) of the event in its source; in no snapshot, for
+    what waits for `soon` alone.
     """
 
     time: int
@@ -46,6 +47,7 @@ class Question:
     said: F32 = field(default_factory=lambda: np.zeros(0, dtype=np.float32), compare=False)
     now_open: bool = field(default=True, compare=False)
     soon_open: bool = field(default=True, compare=False)
+    entry: tuple[int, int] = field(default=(-1, -1), compare=False)
 
     @property
     def chance(self) -> float:

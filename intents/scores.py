@@ -1,6 +1,7 @@
 """The scores file: what the model said when it was asked, before it learned, one JSON object a line."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -13,6 +14,7 @@ from intents.choice import choice_columns
 from intents.counts import F64
 from intents.detect import Scored
 from intents.journeys import Journeys
+from intents.lessons import HeadName, Lesson, Pairs, Pick
 from intents.model import Model
 
 _VIEW: Final = CODE["view"]
@@ -57,6 +59,43 @@ def score_lines(
             elif model.losing:
                 line["losing"] = True
             yield event, orjson.dumps(line) + b"\n"
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredLines:
+    """A watcher of a trainer that writes a line for each question: what was said for `now` before, and what came."""
+
+    write: Callable[[bytes], object]
+    names: Mapping[int, str]
+
+    def asked(self, head: HeadName, pairs: Pairs) -> None:
+        """Nothing: the answer is waited for."""
+
+    def picked(self, pick: Pick) -> None:
+        """Nothing."""
+
+    def learned(self, head: HeadName, lesson: Lesson) -> None:
+        """Write it, all at once: lines stay whole."""
+        if head == "now":
+            self.write(b"".join(self._lines(lesson)))
+
+    def _lines(self, lesson: Lesson) -> Iterator[bytes]:
+        ends = np.cumsum([len(question.subjects) for question in lesson.pairs.questions])
+        said = np.split(np.round(lesson.pairs.said, DIGITS), ends[:-1])
+        for question, p in zip(lesson.pairs.questions, said, strict=True):
+            called = [self.names.get(subject) or f"{subject:016x}" for subject in question.subjects.tolist()]
+            (topic, partition), (offset, index) = question.source, question.entry
+            line = {
+                "ask": "detect",
+                "customer": f"{question.customer:016x}",
+                "time": question.time,
+                "source": {"topic": topic, "partition": partition, "offset": offset, "index": index},
+                "scores": [[called[i], float(p[i])] for i in np.argsort(-p, kind="stable")],
+                "outcomes": [called[i] for i in np.flatnonzero(question.now)],
+            }
+            if not lesson.ready:
+                line["ready"] = False
+            yield orjson.dumps(line) + b"\n"
 
 
 def _chosen(wave: Scored, model: Model) -> F64:

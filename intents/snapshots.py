@@ -20,8 +20,9 @@ from intents.head import ARRAYS, PRIOR, Head, Regression
 from intents.model import Model, regressed_names
 from intents.progress import BINS, TOTALS, Progress
 from intents.questions import MOST_SOON, Question
+from intents.reading import Reading
 from intents.tables import COMPANIONS, RANKS, SUCCESSORS, Tables
-from intents.training import Checkpoint, Reading
+from intents.training import Checkpoint
 
 MAGIC: Final = b"MISNAP02"
 _EARLIER: Final = b"MISNAP01"
@@ -64,6 +65,9 @@ class _Reading(msgspec.Struct, array_like=True, frozen=True):
     next: int
     marks: list[tuple[str, int, int, int]]
     watermarks: list[tuple[str, int, int]]
+    clock: int
+    heard: list[tuple[str, int, int]]
+    silenced: list[tuple[str, int, int, int]]
 
 
 class _Progress(msgspec.Struct, array_like=True, frozen=True):
@@ -358,9 +362,18 @@ def _pack_reading(reading: Reading) -> _Reading:
         reading.next,
         [(*source, *mark) for source, mark in reading.marks.items()],
         [(*source, watermark) for source, watermark in reading.watermarks.items()],
+        reading.clock,
+        [(*source, at_ms) for source, at_ms in reading.heard.items()],
+        [(*source, *mark) for source, mark in reading.silenced.items()],
     )
 
 
 def _unpack_reading(packed: _Reading) -> Reading:
-    marks = {(topic, partition): (offset, index) for topic, partition, offset, index in packed.marks}
-    return Reading(packed.next, marks, {(topic, partition): mark for topic, partition, mark in packed.watermarks})
+    marks, silenced = (
+        {(topic, partition): (offset, index) for topic, partition, offset, index in entries}
+        for entries in (packed.marks, packed.silenced)
+    )
+    watermarks, heard = (
+        {(topic, partition): time for topic, partition, time in times} for times in (packed.watermarks, packed.heard)
+    )
+    return Reading(packed.next, marks, watermarks, packed.clock, heard, silenced)

@@ -31,40 +31,17 @@ from intents.lessons import Lesson, Pairs, Telling, Watcher
 from intents.model import SOON_MS, Model, whole_vectors
 from intents.progress import Progress
 from intents.questions import Question, Questions, Source
+from intents.reading import Reading
 from intents.tables import Tables, previous_subject
 
 _log = logging.getLogger(__name__)
-
-PATIENCE_MS: Final = 24 * 3_600_000
-"""A source that is so far behind the newest is silent: its open questions are answered with what is known."""
 
 TOGETHER: Final = 64
 """Questions that are learned in one step."""
 
 _SESSION: Final = np.float32(np.log1p(SESSION_GAP_MS / 1000))
 
-Mark = tuple[int, int]
 _Update = Callable[[Tables], None]
-
-
-@dataclass(slots=True)
-class Reading:
-    """How far the examples were read: the next offset, and per source partition the highest entry and the watermark."""
-
-    next: int = 0
-    marks: dict[Source, Mark] = field(default_factory=dict)
-    watermarks: dict[Source, int] = field(default_factory=dict)
-
-    def passed(self, source: Source) -> int:
-        """Event time that a source has passed.
-
-        Its watermark, or if it is silent, all sources' newest less PATIENCE_MS.
-        """
-        return max(self.watermarks.get(source, -1), max(self.watermarks.values(), default=-1) - PATIENCE_MS)
-
-    def copy(self) -> "Reading":
-        """An independent copy."""
-        return Reading(self.next, dict(self.marks), dict(self.watermarks))
 
 
 @dataclass(slots=True)
@@ -126,6 +103,10 @@ class Trainer:
         self._due: deque[tuple[bool, list[Question]]] = deque()
         self._telling = Telling(watcher)
 
+    def watch(self, watcher: Watcher) -> None:
+        """Let a watcher hear of all from now on."""
+        self._telling = Telling(watcher)
+
     @property
     def position(self) -> int:
         """The next offset to read."""
@@ -136,8 +117,8 @@ class Trainer:
         """Whether it is still reading again what it had read before a restart."""
         return self.reading.next < self._resolved.next
 
-    def read(self, offset: int, record: bytes) -> None:
-        """Read the examples record at `offset`; what is due by its watermark waits for `resolve`.
+    def read(self, offset: int, record: bytes, at_ms: int = -1) -> None:
+        """Read the examples record at `offset`, that Kafka took at `at_ms`; what is due waits for `resolve`.
 
         Raises UnreadableExamples, and is behind the record then, or NewerExamples, and is still before it.
         """
@@ -155,8 +136,7 @@ class Trainer:
             self.names.setdefault(int.from_bytes(key, "little"), name)
         if examples.bundle == self.bundle.hash:
             self._read_entries(offset, source, examples)
-        before = self.reading.watermarks.get(source, -1)
-        self.reading.watermarks[source] = max(before, examples.watermark)
+        self.reading.hear(source, examples.watermark, at_ms)
         if self.durable:
             self._updates.append((offset, self.reading.copy()))
 
@@ -206,9 +186,10 @@ class Trainer:
             np.zeros(count, dtype=bool),
             np.zeros(count, dtype=bool),
             examples.said[place],
+            entry=(int(entry["offset"]), int(entry["index"])),
         )
         # Read before a restart: what was due then is learned already.
-        learned = self._resolved.passed(source) if offset < self._resolved.next else -1
+        learned = self._resolved.answered(source, question.entry) if offset < self._resolved.next else -1
         if question.time + self.horizon_ms >= learned:
             question.soon_open = question.time + SOON_MS >= learned
             self.questions.add(question)
@@ -295,12 +276,14 @@ class Trainer:
         labels = np.concatenate([question.soon if is_soon else question.now for question in questions])
         if is_soon:
             weights = weights / self.questions.share
+            ready = self.soon.ready
             said = self.soon.learn(columns, ranks, labels, weights)
         else:
             self._judge(questions, ranks, labels, weights)
+            ready = self.now.ready
             said = self.now.learn(columns, ranks, labels, weights)
             self.tables.count_ranks(ranks, labels, weights)
-        self._telling.learned(is_soon, Lesson(Pairs(questions, columns, ranks, said), labels, weights))
+        self._telling.learned(is_soon, Lesson(Pairs(questions, columns, ranks, said), labels, weights, ready))
 
     def _judge(self, questions: list[Question], ranks: I64, labels: Bool, weights: F64) -> None:
         """Compare what the workers' model had said with the answers, beside its fallback as it is before these."""

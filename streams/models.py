@@ -12,8 +12,9 @@ from features.bundle import Bundle
 from intents.model import Model
 from intents.model_store import ModelStore
 from intents.progress import Progress
+from intents.reading import Reading
 from intents.snapshots import UnusableSnapshot, decode
-from intents.training import Checkpoint, Reading
+from intents.training import Checkpoint
 from streams.observer import Observer
 
 _log = logging.getLogger(__name__)

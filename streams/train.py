@@ -3,13 +3,17 @@
 import asyncio
 import logging
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from io import FileIO
+from pathlib import Path
 
 from faust.types import TP, StreamT
 
 from features.core_bundle import CORE
 from intents.examples import UnreadableExamples
 from intents.model_store import ModelStore
+from intents.scores import AnsweredLines
 from intents.snapshots import content_hash, encode
 from intents.training import Checkpoint, Trainer
 from streams.models import starting_point
@@ -52,11 +56,12 @@ class Training:
             await self.app.rewind(chunk.topic, chunk.partition, trainer.position)
             return
         breath, unreadable = time.monotonic(), 0
-        for offset, record in zip(chunk.offsets.tolist(), chunk.values, strict=True):
+        columns = (chunk.offsets.tolist(), chunk.values, chunk.timestamps.tolist())
+        for offset, record, at_ms in zip(*columns, strict=True):
             if trainer is not self.trainer:
                 return  # a rebalance came between: the new trainer reads these again
             try:
-                trainer.read(offset, record or b"")
+                trainer.read(offset, record or b"", at_ms)
             except UnreadableExamples as error:
                 _log.error("examples at %d are passed over: %s", offset, error)
                 unreadable += 1
@@ -105,17 +110,31 @@ def resume(store: ModelStore, horizon_ms: int, first: Checkpoint | None = None) 
     return Trainer(CORE, horizon_ms, found[1] if found else first)
 
 
-def make_trainer(settings: Settings, *, first: Checkpoint | None = None, stall_s: float = STALL_S) -> ChunkApp:
+def telling(trainer: Trainer, scores: FileIO | None) -> Trainer:
+    """The trainer, which writes what its model said before it learned to `scores`, if there is such a file."""
+    if scores is not None:
+        trainer.watch(AnsweredLines(scores.write, trainer.names))
+    return trainer
+
+
+def make_trainer(
+    settings: Settings,
+    *,
+    first: Checkpoint | None = None,
+    scores: FileIO | None = None,
+    stall_s: float = STALL_S,
+) -> ChunkApp:
     """The app of a trainer, which ends itself when it read none of its records for `stall_s`.
 
-    `first` as in `resume`.
+    `first` as in `resume`; what its model said before it learned goes to `scores`.
     """
     observer = Observer.of_trainer()
     store = ModelStore(settings.model_store)
 
     async def positions(partitions: frozenset[TP]) -> dict[TP, int]:
         try:
-            training.trainer = await asyncio.to_thread(resume, store, settings.horizon_s * 1000, first)
+            resumed = await asyncio.to_thread(resume, store, settings.horizon_s * 1000, first)
+            training.trainer = telling(resumed, scores)
         except OSError as error:
             _log.error("the model store cannot be used, going on with what is in memory: %s", error)
         observer.looked(store.refused, store.disputed)
@@ -129,7 +148,7 @@ def make_trainer(settings: Settings, *, first: Checkpoint | None = None, stall_s
         observer=observer,
     )
     app.watch = Monitor(app, observer, address=settings.http_address, stall_s=stall_s).watch
-    trainer = resume(store, settings.horizon_s * 1000, first)
+    trainer = telling(resume(store, settings.horizon_s * 1000, first), scores)
     training = Training(app, trainer, store, settings.snapshot_s, observer=observer)
 
     @app.agent(app.topic(settings.examples), name="micro_intents.train")
@@ -145,12 +164,13 @@ def make_trainer(settings: Settings, *, first: Checkpoint | None = None, stall_s
     return app
 
 
-def run(settings: Settings, warm_start: str = "") -> int:
+def run(settings: Settings, *, warm_start: str = "", scores: Path | None = None) -> int:
     """Run a trainer until SIGTERM or SIGINT; returns the exit code (75: start it again).
 
-    Where the store has no model, it begins with that of the snapshot file `warm_start`. May raise BrokerRefused, and
-    UnusableSnapshot or OSError for that file.
+    Where the store has no model, it begins with that of the snapshot file `warm_start`; what its model said before it
+    learned is appended to `scores`. May raise BrokerRefused, and UnusableSnapshot or OSError for that file.
     """
     first = starting_point(warm_start, CORE) if warm_start else None
     admit(settings, trainer_rights(settings))
-    return run_worker(make_trainer(settings, first=first))
+    with scores.open("ab", buffering=0) if scores else nullcontext() as file:
+        return run_worker(make_trainer(settings, first=first, scores=file))

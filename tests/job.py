@@ -5,6 +5,7 @@ And a replay in process beside it.
 
 import asyncio
 import json
+import os
 import random
 import signal
 import subprocess
@@ -34,7 +35,7 @@ from streams.children import wait_for
 from streams.inprocess import InProcess
 from streams.partitioner import partitions_for
 from streams.recordings import RecordingBatch, open_recording
-from streams.settings import Settings
+from streams.settings import PREFIX, Settings
 from streams.wire import Decoder, Records
 from tests.features.building import judged
 from tests.features.naive_log import NaiveLog
@@ -150,10 +151,24 @@ class KafkaRun:
         """A worker or trainer process, to die at `POINT:N` if told so; SIGTERM at the end, if it still runs."""
         path = self.folder / "settings.json"
         path.write_bytes(orjson.dumps(asdict(self.settings)))
-        command = [sys.executable, "-m", "tests.worker_program", kind, str(path), "--die-at", die_at, *options]
+        with self._running(
+            kind, "-m", "tests.worker_program", kind, str(path), "--die-at", die_at, *options
+        ) as process:
+            yield process
+
+    @contextmanager
+    def command(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A command as people type it, with this job's settings; SIGTERM at the end, if it still runs."""
+        with self._running(arguments[0], "-c", "from streams.cli import main; main()", *arguments) as process:
+            yield process
+
+    @contextmanager
+    def _running(self, kind: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        variables = {PREFIX + name.upper(): str(value) for name, value in asdict(self.settings).items()}
         log = self.folder / f"{kind}.log"
         with log.open("wb") as output:
-            process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
+            command = [sys.executable, *arguments]
+            process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, env=os.environ | variables)
         log.rename(self.folder / f"process-{process.pid}.log")
         try:
             yield process

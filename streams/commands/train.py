@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from streams.settings import Settings
 
 _ONLY_FROM: Final = ("save_model", "limit", "sort", "fold", "catalogue")
-_ONLY_KAFKA: Final = ("broker", "model_store")
+_ONLY_KAFKA: Final = ("broker", "model_store", "scores")
 _OPTIONS: Final = {"fold": "customers-fold", "catalogue": "catalog"}
 _PARTITIONS: Final = 8
 
@@ -25,6 +25,7 @@ _PARTITIONS: Final = 8
 @click.option("--save-model", type=OUTPUT, help="With --from: the snapshot to write (model.snapshot by default).")
 @WARM_START
 @log_options
+@click.option("--scores", type=OUTPUT, help="On Kafka: append what the model said before it learned, JSON lines.")
 @with_settings("broker", "model_store", "catalogue")
 def command(
     file: Path | None,
@@ -33,6 +34,7 @@ def command(
     fold: "Fold | None",
     save_model: Path | None,
     warm_start: Path | None,
+    scores: Path | None,
     level: str,
     form: Format,
     settings: "Settings",
@@ -43,6 +45,7 @@ def command(
     micro-intents train --model-store s3://bucket/models
     micro-intents train --from FILE --save-model shop.snapshot
     micro-intents train --warm-start shop.snapshot
+    micro-intents train --scores said.jsonl
 
     One trainer is enough; a second one waits until the first is gone. Workers pick new snapshots up by themselves.
 
@@ -62,7 +65,7 @@ def command(
     from streams.train import run
 
     log_to_stderr(level, form, settings.secrets)
-    click.get_current_context().exit(run(settings, str(warm_start or "")))
+    click.get_current_context().exit(run(settings, warm_start=str(warm_start or ""), scores=scores))
 
 
 def _check() -> None:

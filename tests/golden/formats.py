@@ -22,9 +22,10 @@ from intents.catalog import Catalogue
 from intents.detect import Setup
 from intents.head import ARRAYS, Head
 from intents.questions import Question
+from intents.reading import Reading
 from intents.subjects import subject_hash
 from intents.tables import Tables
-from intents.training import Checkpoint, Reading, Trainer
+from intents.training import Checkpoint, Trainer
 from sinks.records import Record, pack_outbox, unpack_outbox
 from tests.features.building import plain
 from tests.intents.replaying import MINUTE, Drive, in_chunks
@@ -157,8 +158,9 @@ def checkpoint() -> Checkpoint:
 
 
 def _reading(reading: Reading) -> Any:
-    marks = [[*source, *mark] for source, mark in reading.marks.items()]
-    return [reading.next, marks, [[*source, mark] for source, mark in reading.watermarks.items()]]
+    marks, silenced = ([[*source, *at] for source, at in of.items()] for of in (reading.marks, reading.silenced))
+    watermarks, heard = ([[*source, at] for source, at in of.items()] for of in (reading.watermarks, reading.heard))
+    return [reading.next, marks, watermarks, reading.clock, heard, silenced]
 
 
 def _head(head: Head) -> Any:

@@ -20,9 +20,10 @@ from intents.examples import LARGEST
 from intents.head import ARRAYS, Head
 from intents.model import SOON_PRIOR, Model
 from intents.progress import BINS, Progress
+from intents.reading import Reading
 from intents.snapshots import MAGIC, RIVER, UnusableSnapshot, decode, encode
 from intents.tables import Tables
-from intents.training import Checkpoint, Reading, Trainer
+from intents.training import Checkpoint, Trainer
 from tests.intents.test_training import HORIZON, lessons, taught
 
 HEAD: Final = 16
@@ -429,7 +430,8 @@ def test_checkpoint_of_parts() -> None:
     """Names, and sources of any name, survive."""
     model = Model.untrained(CORE)
     model.names[2**64 - 1] = "Zoë's 🎈"
-    reading = Reading(9, {("a topic", 3): (2**40, 7)}, {("a topic", 3): 1_700_000_000_000})
+    source, at = ("a topic", 3), 1_700_000_000_000
+    reading = Reading(9, {source: (2**40, 7)}, {source: at}, at + 2, {source: at + 1}, {source: (2**39, 6)})
     found = decode(encode(Checkpoint(model, reading, Tables(), Reading())), CORE)
     assert found.model.names == model.names
     assert found.reading == reading

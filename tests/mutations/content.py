@@ -10,6 +10,7 @@ _APPLY: Final = "features/apply.py"
 _WORKER: Final = "streams/worker.py"
 _ENGINE: Final = "streams/engine.py"
 _TRAINING: Final = "intents/training.py"
+_READING: Final = "intents/reading.py"
 _HEAD: Final = "intents/head.py"
 _QUESTIONS: Final = "intents/questions.py"
 _SNAPSHOTS: Final = "intents/snapshots.py"
@@ -53,6 +54,20 @@ ONCE: Final = [
         "question.soon_open = question.time + SOON_MS >= learned",
         "question.soon_open = True",
         _LEARNS + "test_killed_with_a_horizon_of_days",
+    ),
+    Mutation(
+        "a source that is behind is not silent",
+        _READING,
+        "self.heard[source] = self.clock\n",
+        "self.heard[source] = self.watermarks[source]\n",
+        _LEARNS + "test_a_source_that_is_behind_is_not_silent",
+    ),
+    Mutation(
+        "what silence answered, after a restart",
+        _READING,
+        "if entry <= self.silenced.get(source, (-1, -1))",
+        "if False",
+        _LEARNS + "test_killed_around_a_silence",
     ),
     Mutation(
         "what waits for a day is in a checkpoint",

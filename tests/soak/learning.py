@@ -42,7 +42,7 @@ class Listener(Trainer):
         super().__init__(CORE, 1)
         self.told: set[Entry] = set()
 
-    def read(self, offset: int, record: bytes) -> None:
+    def read(self, offset: int, record: bytes, at_ms: int = -1) -> None:
         """Keep what a record tells."""
         self.told |= entries_of([record])
 

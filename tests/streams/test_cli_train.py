@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 from features.core_bundle import CORE
 from intents.evidence import Fold
 from intents.model import Model
+from intents.reading import Reading
 from intents.snapshots import content_hash, decode, encode
-from intents.training import Reading
 from streams.cli import cli
 from streams.models import beginning
 from streams.shop import DEMO_CATALOGUE

@@ -16,8 +16,9 @@ from features.redis_store import RedisStore
 from features.store import Commit, PartitionKey, Verdict
 from intents.model_store import ModelStore
 from intents.progress import Progress
+from intents.reading import Reading
 from intents.snapshots import encode
-from intents.training import Checkpoint, Reading, Trainer
+from intents.training import Checkpoint, Trainer
 from streams.broker import find_broker
 from streams.cli import cli
 from streams.partitioner import crc32_partition_for, partition_for

@@ -4,21 +4,23 @@ import asyncio
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
+import orjson
 import pytest
 from faust.types import TP
 
 from features.core_bundle import CORE
 from intents.examples import VERSION, NewerExamples
 from intents.model_store import ModelStore
+from intents.reading import PATIENCE_MS
 from intents.snapshots import content_hash, decode, encode
-from intents.training import PATIENCE_MS, Checkpoint, Trainer
+from intents.training import Checkpoint, Trainer
 from streams.models import ModelWatch, beginning
-from streams.train import KEEP, Training, resume
+from streams.train import KEEP, Training, resume, telling
 from tests.intents.replaying import MINUTE
-from tests.intents.test_training import HORIZON, Ask, Got, lesson, taught
+from tests.intents.test_training import HORIZON, Ask, Got, T, lesson, taught
 from tests.streams.working import StandIn
 
 EXAMPLES: Final = TP("examples", 0)
@@ -240,6 +242,36 @@ def test_a_store_that_cannot_be_written(store: ModelStore, caplog: pytest.LogCap
     app.sought = 60
     asyncio.run(app.deliver(made.work))
     assert store.load(store.names()[-1]) == clean(records)
+
+
+def test_what_was_said_is_written(store: ModelStore, tmp_path: Path) -> None:
+    """A line for each question that is answered: where, what was said, what came; a restart repeats what it learns."""
+    records = topic()
+    app = kafka(records)
+    with (tmp_path / "said.jsonl").open("ab", buffering=0) as file:
+        for saved, stop in ((60, 90), (100, len(records))):  # after its snapshot the first one goes on, and is killed
+            made = training(app, store)
+            telling(made.trainer, file)
+            asyncio.run(made.work(app.chunk(made.trainer.position, saved)))
+            asyncio.run(made.save())
+            asyncio.run(made.work(app.chunk(saved, stop)))
+    lines = [orjson.loads(line) for line in (tmp_path / "said.jsonl").read_bytes().splitlines()]
+    said: dict[int, dict[str, Any]] = {}
+    for line in lines:
+        assert line == said.setdefault(line["source"]["offset"] // 2, line)
+    assert sorted(said) == list(range(88)) and len(lines) == 88 + 30
+    for n, line in said.items():
+        pairs = line.pop("scores")
+        assert {name for name, _ in pairs} == {f"{subject:016x}" for subject in (1, 2, 3)}
+        assert [p for _, p in pairs] == sorted((p for _, p in pairs), reverse=True)
+        assert line == {
+            "ask": "detect",
+            "customer": f"{n:016x}",
+            "time": T + n * MINUTE,
+            "source": {"topic": "clickstream", "partition": n % 2, "offset": 2 * n, "index": 0},
+            "outcomes": [f"{2:016x}"] * (n % 3 == 0),
+            "ready": False,
+        }
 
 
 # Sources that fall silent
