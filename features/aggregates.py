@@ -71,6 +71,7 @@ class Aggregates:
         self.view = pairs.view
         self._values: dict[Aggregate, F64] = {}
         self._kinds: dict[tuple[str, ...], Bool] = {}
+        self._numbered: dict[Over, tuple[I64, I64]] = {}
         pairs_, rank = pairs.by_recency()
         self.order, self.rank = pairs_, rank
 
@@ -122,10 +123,26 @@ class Aggregates:
         if aggregate.what == "run":
             return self._run()
         rows, place, places = self._rows(aggregate)
-        value = getattr(self, f"_{aggregate.what}")(rows, place, places)
+        if aggregate.what in ("distinct", "repeat"):
+            value = getattr(self, f"_{aggregate.what}")(rows, *self._products(aggregate.over), places)
+        else:
+            value = getattr(self, f"_{aggregate.what}")(rows, place, places)
         if aggregate.over == "pair":
             value[-1] = float(NEVER_MS) if aggregate.what in ("age", "first_age", "gap") else 0.0
         return value  # type: ignore[no-any-return]  # by name: each of the methods below returns F64
+
+    def _by_place(self, rows: I64, place: I64) -> tuple[I64, I64]:
+        """Rows and their places in order of place, those of one place still in time order."""
+        if (place[1:] >= place[:-1]).all():  # customers' rows are in that order
+            return rows, place
+        mask = np.zeros(len(self.view.ask), dtype=bool)
+        mask[rows] = True
+        rows = self._pair_order[mask[self._pair_order]]
+        return rows, self.pairs.row_pair[rows]
+
+    @cached_property
+    def _pair_order(self) -> I64:
+        return np.argsort(self.pairs.row_pair, kind="stable")
 
     def _count(self, rows: I64, place: I64, places: int) -> F64:
         return self._sum("count", rows, place, places)
@@ -137,22 +154,32 @@ class Aggregates:
         weights: F64 = self.view.logs.entries[column][self.view.entry[rows]].astype(np.float64)
         return np.bincount(place, weights=weights, minlength=places).astype(np.float64, copy=False)
 
-    def _distinct(self, rows: I64, place: I64, places: int) -> F64:
-        product = self.view.logs.entries["product"][self.view.entry[rows]]
-        known = product != 0
-        key = np.unique((place[known] << 32) | product[known])
-        return np.bincount(key >> 32, minlength=places).astype(np.float64)
+    def _products(self, over: Over) -> tuple[I64, I64]:
+        """(number of each row's product within its place (r,), -1 for none; the place of each number)."""
+        found = self._numbered.get(over)
+        if found is None:
+            place = self.pairs.row_pair if over == "pair" else self.view.ask
+            product = self.view.logs.entries["product"][self.view.entry]
+            known = np.flatnonzero(product)
+            key, number = np.unique((place[known] << 32) | product[known], return_inverse=True)
+            numbers = np.full(len(product), -1, dtype=np.int64)
+            numbers[known] = number
+            found = self._numbered[over] = numbers, key >> 32
+        return found
 
-    def _repeat(self, rows: I64, place: I64, places: int) -> F64:
-        product = self.view.logs.entries["product"][self.view.entry[rows]]
-        known = product != 0
-        key, seen = np.unique((place[known] << 32) | product[known], return_inverse=True)
-        outcome = OUTCOME_TABLE[self.view.kind[rows[known]]]
-        count = self.view.logs.entries["count"][self.view.entry[rows[known]]]
-        times = np.bincount(seen, weights=np.where(outcome, 0.0, count), minlength=len(key))
-        times[np.bincount(seen, weights=outcome, minlength=len(key)) > 0] = 0.0
+    def _distinct(self, rows: I64, number: I64, place: I64, places: int) -> F64:
+        mine = number[rows]
+        there = np.zeros(len(place), dtype=bool)
+        there[mine[mine >= 0]] = True
+        return np.bincount(place[there], minlength=places).astype(np.float64)
+
+    def _repeat(self, rows: I64, number: I64, place: I64, places: int) -> F64:
+        rows = rows[number[rows] >= 0]
+        mine, outcome = number[rows], OUTCOME_TABLE[self.view.kind[rows]]
+        times = np.bincount(mine, self.view.logs.entries["count"][self.view.entry[rows]], len(place))
+        times[mine[outcome]] = 0.0
         value = np.zeros(places)
-        np.maximum.at(value, key >> 32, times)
+        np.maximum.at(value, place, times)
         return value
 
     def _same(self, rows: I64, place: I64, places: int) -> F64:
@@ -180,7 +207,7 @@ class Aggregates:
         return value
 
     def _active(self, rows: I64, place: I64, places: int) -> F64:
-        rows, place = _by_place(rows, place)
+        rows, place = self._by_place(rows, place)
         gap = self.view.age[rows[:-1]] - self.view.age[rows[1:]]
         within = (place[1:] == place[:-1]) & (gap <= SESSION_GAP_MS)
         return np.bincount(place[1:][within], weights=gap[within].astype(np.float64), minlength=places).astype(
@@ -199,20 +226,14 @@ class Aggregates:
 
     def _gap(self, rows: I64, place: I64, places: int) -> F64:
         value = np.full(places, float(NEVER_MS))
-        rows, place = _by_place(rows, place)
+        rows, place = self._by_place(rows, place)
         again = np.flatnonzero(place[1:] == place[:-1])
         value[place[again + 1]] = self.view.age[rows[again]] - self.view.age[rows[again + 1]]
         return value
 
     def _visits(self, rows: I64, place: I64, places: int) -> F64:
-        rows, place = _by_place(rows, place)
+        rows, place = self._by_place(rows, place)
         starts = np.ones(len(rows), dtype=bool)
         far = self.view.age[rows[:-1]] - self.view.age[rows[1:]] > SESSION_GAP_MS
         starts[1:] = (place[1:] != place[:-1]) | far
         return np.bincount(place[starts], minlength=places).astype(np.float64)
-
-
-def _by_place(rows: I64, place: I64) -> tuple[I64, I64]:
-    """Rows and their places in order of place, those of one place still in time order."""
-    order = np.argsort(place, kind="stable")
-    return rows[order], place[order]
