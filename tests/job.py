@@ -245,6 +245,11 @@ class KafkaRun:
         consumer.close()
         return values
 
+    def examples(self) -> list[tuple[int, bytes, int]]:
+        """What a trainer reads, all there is now: offset, bytes, and when Kafka took it (ms)."""
+        messages = self.messages(self.settings.examples, 1)[0]
+        return [(message.offset() or 0, message.value() or b"", message.timestamp()[1]) for message in messages]
+
     def count(self, topic: str, partitions: int) -> int:
         """Records of a topic."""
         return sum(len(messages) for messages in self.messages(topic, partitions).values())

@@ -236,7 +236,7 @@ def test_worker_and_trainer_learn_together(job: KafkaRun, tmp_path: Path) -> Non
     assert all(value["model"]["version"] != "none" for value in values)
     last = decode(store.load(store.names()[-1]), CORE)
     alone = Trainer(CORE, 30 * 60_000)
-    for offset, record in enumerate(job.published(job.settings.examples, 1)[0]):
-        alone.read(offset, record)
+    for example in job.examples():
+        alone.read(*example)
         alone.resolve()
     assert encode(alone.checkpoint()) == encode(last)
