@@ -80,14 +80,14 @@ def in_process(recording: Path, folder: Path, limit: int | None) -> Figures:
 def through_kafka(
     kafka: Service, redis: Service, folder: Path, recording: Path, limit: int | None, speed: float | None
 ) -> dict[str, Figures]:
-    """The figures of trainer and, if paced and known, worker."""
+    """The figures of trainer and, if paced, worker."""
     folder.mkdir()
     every_s = LEARN_EVERY_S / speed if speed else 1.0
     own = own_settings(kafka.bootstrap, folder, redis_url=redis.url, snapshot_s=every_s)
     said = stream(KafkaRun(with_topics(own), folder), recording, speed=speed, limit=limit)
     how = "paced" if speed else "flat out"
     told = {f"trainer, {how}": figures(said.trainer, recording, limit)}
-    if speed and said.worker:
+    if speed:
         told["worker, paced"] = figures(said.worker, recording, limit)
     return told
 

@@ -12,8 +12,7 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
-from features.bundle import F32
-from intents.examples import Examples, unpack
+from intents.examples import unpack
 from intents.model_store import ModelStore
 from intents.subjects import Names
 from streams.children import wait_for
@@ -36,7 +35,7 @@ class Streamed:
     """What was said of a recording's views.
 
     `answered` are the trainer's own lines. `trainer` and `worker` are lines with the ids of event and customer, in the
-    order of time; `worker` is empty where records of examples do not carry what the worker said.
+    order of time.
     """
 
     answered: dict[Place, dict[str, Any]]
@@ -69,12 +68,6 @@ def closing(job: KafkaRun, batch: RecordingBatch) -> RecordingBatch:
     events = [{"event_id": name, "customer_id": name, "kind": "impression", "time": late} for name in names.values()]
     times = np.full(len(events), late, dtype=np.int64)
     return RecordingBatch([name.encode() for name in names.values()], list(map(orjson.dumps, events)), times, 0)
-
-
-def served(examples: Examples) -> F32 | None:
-    """What the worker's model said of the candidates (c,), NaN before it was ready; None where it is not carried."""
-    found: F32 | None = getattr(examples, "said", None)
-    return found
 
 
 def _watch(job: KafkaRun, producer: "subprocess.Popen[bytes]", events: int, update: Update) -> None:
@@ -119,19 +112,17 @@ def _lines(log: Mapping[int, list[bytes]], said: Iterator[tuple[Place, Pairs, bo
 
 
 def _worker_said(examples: list[bytes]) -> Iterator[tuple[Place, Pairs, bool]]:
-    """What the worker said of each question, as far as records of examples carry it."""
+    """What the worker's model said of each question."""
     names, records = Names(), list(map(unpack, examples))
     for record in records:
         for key, name in record.names.items():
             names.learn(int.from_bytes(key, "little"), name)
     for record in records:
-        p = served(record)
         at = 0
-        for entry in record.asked if p is not None else ():
-            assert p is not None
+        for entry in record.asked:
             place = slice(at, at := at + int(entry["candidates"]))
-            said = np.nan_to_num(p[place])
+            said = np.nan_to_num(record.said[place])
             called = [names.get(subject) or f"{subject:016x}" for subject in record.subjects[place].tolist()]
             pairs = [[called[i], float(said[i])] for i in np.argsort(-said, kind="stable")]
             where = (record.partition, int(entry["offset"]), int(entry["index"]))
-            yield where, pairs, not np.isnan(p[place]).any()
+            yield where, pairs, not np.isnan(record.said[place]).any()
