@@ -19,7 +19,7 @@ import numpy as np
 
 from features.log import OUTCOME_TABLE
 from features.state import SLOT, SLOTS, States
-from intents.intent import STEP, Intent
+from intents.intent import FALLBACK, STEP, Intent
 from intents.life import Note, Rules
 from intents.subjects import Names, subject_hash
 
@@ -120,7 +120,8 @@ def _fill(states: States, row: int, slot: int, intent: Intent, rules: Rules) -> 
     )
     if open_:
         soon = None if intent.soon is None else round(intent.soon * STEP)
-        note = Note(intent.source.event_id, intent.model.version, intent.journey, soon)
+        fallback = intent.model.name == FALLBACK
+        note = Note(intent.source.event_id, intent.model.version, intent.journey, soon, fallback)
         states.notes[row, slot] = msgspec.msgpack.encode(note)
 
 

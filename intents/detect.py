@@ -64,7 +64,7 @@ class Scored:
 
     `event` (a,) of each ask in order of arrival, `outcome` (a,) those asked before an outcome, their candidates, and
     by candidate `vectors` (f, c), `columns` with the model's, `p` (c,), and `soon` (c,), at least `p`, NaN until that
-    head is ready.
+    head is ready. `said` (c,) is what the model itself says, NaN until it is ready: `p`, unless the fallback is served.
     """
 
     event: I64
@@ -74,6 +74,7 @@ class Scored:
     columns: F32
     p: F64
     soon: F64
+    said: F64
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,10 +223,12 @@ def _score(batch: Batch, states: States, wave: Wave, model: Model, setup: Setup)
     vectors = setup.bundle.vectors(aggregates, candidates.pair, candidates.ask)
     columns = model.columns(vectors, candidates.subject, candidates.before())
     regressed = columns[setup.bundle.leading :]
-    p = model.now.probability(regressed, candidates.rank) if model.ready else model.fallback(candidates.rank)
-    ready = model.ready and model.soon.ready
-    soon = np.maximum(model.soon.probability(regressed, candidates.rank), p) if ready else np.full(len(p), np.nan)
-    return Scored(events, outcome, candidates, vectors, columns, p, soon)
+    nothing = np.full(len(candidates.rank), np.nan)
+    said = model.now.probability(regressed, candidates.rank) if model.ready else nothing
+    p = said if model.believed else model.fallback(candidates.rank)
+    known = model.believed and model.soon.ready
+    soon = np.maximum(model.soon.probability(regressed, candidates.rank), p) if known else nothing
+    return Scored(events, outcome, candidates, vectors, columns, p, soon, said)
 
 
 def _confidence(batch: Batch, asked: Scored, model: Model, past: Past) -> I64:

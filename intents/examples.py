@@ -67,6 +67,8 @@ class _Wire(msgspec.Struct, array_like=True, frozen=True):
     choices: bytes = b""
     choice_subjects: bytes = b""
     choice_vectors: bytes = b""
+    said: bytes = b""
+    model: str = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,9 @@ class Examples:
 
     `asked` (a,) ASKED; `subjects`, `ranks` (c,) and `vectors` (f, c) are the candidates of all asks, one after
     another; `outcomes` (o,) OUTCOME with `recent` (r,) flat. Each outcome has `choices` (o,) touched candidates, latest
-    first: `choice_subjects` (d,) and `choice_vectors` (f, d), flat. `watermark` is the source partition's after them.
+    first: `choice_subjects` (d,) and `choice_vectors` (f, d), flat. `said` (c,) is what the model of this version said
+    of the asks' candidates, though the fallback be served; NaN where it was not ready. `watermark` is the source
+    partition's after them.
     """
 
     topic: str
@@ -93,6 +97,8 @@ class Examples:
     choices: I64
     choice_subjects: U64
     choice_vectors: F32
+    said: F32
+    model: str
 
 
 class UnreadableExamples(Exception):
@@ -128,6 +134,8 @@ def pack(examples: Examples) -> bytes:
             examples.choices.astype("u1").tobytes(),
             examples.choice_subjects.astype("<u8").tobytes(),
             np.ascontiguousarray(examples.choice_vectors, dtype="<f4").tobytes(),
+            examples.said.astype("<f4").tobytes(),
+            examples.model,
         )
     )
 
@@ -157,6 +165,8 @@ def unpack(record: bytes) -> Examples:
             choices if wire.version > 1 else np.zeros(len(outcomes), dtype=np.int64),
             choice_subjects,
             np.frombuffer(wire.choice_vectors, dtype="<f4").reshape(wire.features, len(choice_subjects)),
+            np.frombuffer(wire.said, dtype="<f4") if wire.version > 1 else np.full(len(subjects), np.nan, dtype="<f4"),
+            wire.model,
         )
     except (msgspec.DecodeError, ValueError) as error:
         raise UnreadableExamples(f"not an examples record: {error}") from error
@@ -181,13 +191,14 @@ def _consistent(examples: Examples) -> bool:
     """
     asked, candidates = examples.asked, len(examples.subjects)
     return (
-        int(asked["candidates"].sum(dtype=np.int64)) == candidates == len(examples.ranks)
+        int(asked["candidates"].sum(dtype=np.int64)) == candidates == len(examples.ranks) == len(examples.said)
         and examples.vectors.shape[1] == candidates
         and bool((asked["viewed"] <= asked["touched"]).all() and (asked["touched"] <= asked["candidates"]).all())
         and int(examples.outcomes["recent"].sum(dtype=np.int64)) == len(examples.recent)
         and len(examples.choices) == len(examples.outcomes)
         and int(examples.choices.sum()) == len(examples.choice_subjects) == examples.choice_vectors.shape[1]
         and bool((np.abs(examples.choice_vectors) <= LARGEST).all())
+        and not bool(((examples.said < 0) | (examples.said > 1)).any())  # not a number: nothing was said
         and LEAST_SHARE <= examples.share <= 1
         and all(len(subject) == 8 for subject in examples.names)
         and bool((np.abs(examples.vectors) <= LARGEST).all())  # not so if one is not a number

@@ -9,6 +9,8 @@ Status = Literal["detected", "strengthened", "weakened", "fulfilled", "expired",
 
 STEP: Final = 10_000
 """Confidences are kept as integers of 1e-4."""
+FALLBACK: Final = "fallback"
+"""Name of what is served in place of a model that loses to it."""
 _SPACE: Final = UUID("b3d86fcf-8bd6-5f0e-9a3c-0d8c6c1f7f52")
 
 
@@ -36,7 +38,7 @@ class Evidence(msgspec.Struct, frozen=True):
 
 
 class ModelName(msgspec.Struct, frozen=True):
-    """The model that spoke; `version` is its snapshot's."""
+    """The model that spoke, or "fallback" if it loses to that; `version` is its snapshot's."""
 
     name: str
     version: str

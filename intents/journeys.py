@@ -18,7 +18,7 @@ class Journeys:
 
     def __init__(self, catalogue: Catalogue, model: Model, names: Names) -> None:
         """`names` are those of the subjects that this worker has seen; the model knows others."""
-        self.version = model.version
+        self.version, self.fallback = model.version, not model.believed
         self._catalogue, self._model, self._names = catalogue, model, names
         self._steps: dict[int, JourneyStep] = {}
 

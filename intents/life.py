@@ -36,6 +36,7 @@ class Note(msgspec.Struct, frozen=True, array_like=True):
     version: str
     journey: JourneyStep
     soon: int | None = None  # the probability within a day when it was last asked, in 1e-4
+    fallback: bool = False  # it spoke then, in place of the model
 
 
 @dataclass(slots=True)
@@ -219,7 +220,8 @@ class Life:
             change.candidate, change.order = pair, int(k)
             within_a_day = int(soon[pair]) if soon[pair] >= 0 else None
             step = self.journeys.step(change.subject)
-            change.note = Note(self.batch.event_ids[event], self.journeys.version, step, within_a_day)
+            speaker = self.journeys.version, step, within_a_day, self.journeys.fallback
+            change.note = Note(self.batch.event_ids[event], *speaker)
             self._source(change, event)
             slots["offset"][row, at] = change.offset
             self.states.notes[row, at] = msgspec.msgpack.encode(change.note)

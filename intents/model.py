@@ -10,7 +10,7 @@ from features.log import I64, U64
 from intents.choice import Choice
 from intents.counts import F64
 from intents.head import UNMOVED, Head
-from intents.tables import MODEL_FEATURES, RANKS, Tables
+from intents.tables import MODEL_FEATURES, Tables
 
 SOON_MS: Final = 24 * 3_600_000
 """Horizon of the head `soon`; that of `now` is how long an intent lives."""
@@ -24,7 +24,8 @@ SOON_PRIOR: Final = 2_000.0
 class Model:
     """A frozen model: its heads, tables, and the subjects' names; `version` names its snapshot.
 
-    `now` says whether there is an outcome within an intent's horizon, `soon` within SOON_MS; `choice`, of what.
+    `now` says whether there is an outcome within an intent's horizon, `soon` within SOON_MS; `choice`, of what. One
+    that is `losing` did worse than its fallback of late (`intents/progress.py`): the fallback is served.
     """
 
     bundle: Bundle
@@ -36,6 +37,7 @@ class Model:
     version: str = "none"
     variant: str = "main"
     name: str = "logistic"
+    losing: bool = False
 
     @staticmethod
     def untrained(bundle: Bundle) -> "Model":
@@ -50,6 +52,11 @@ class Model:
         return self.now.ready
 
     @property
+    def believed(self) -> bool:
+        """True if what the model says is served; else the fallback is."""
+        return self.ready and not self.losing
+
+    @property
     def feature_names(self) -> tuple[str, ...]:
         """Names of the columns that the heads read."""
         return regressed_names(self.bundle)
@@ -59,8 +66,8 @@ class Model:
         return whole_vectors(self.bundle, self.tables, vectors, subjects, before)
 
     def fallback(self, rank: I64) -> F64:
-        """Probability by recency rank (n,), used until the model is ready."""
-        return self.tables.rank_rates()[np.minimum(rank, RANKS - 1)]
+        """Probability by recency rank (n,), served until the model is believed."""
+        return self.tables.rates_of(rank)
 
 
 def regressed_names(bundle: Bundle) -> tuple[str, ...]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heappush
 from typing import Final
 
+import numpy as np
+
 from features.bundle import F32
 from features.log import I64, U64, Bool
 from intents.model import SOON_MS
@@ -25,7 +27,8 @@ Source = tuple[str, int]
 class Question:
     """What was asked, waiting for its answer; sorts by (time, offset of its record, place in it).
 
-    `columns` (f, n) are the candidates' whole vectors; `now` and `soon` (n,) say which have had an outcome by now.
+    `columns` (f, n) are the candidates' whole vectors, `said` (n,) what the worker's model said of them (nothing, once
+    that is judged); `now` and `soon` (n,) say which have had an outcome by now.
     `soon_open`: it is in the sample.
     """
 
@@ -40,6 +43,7 @@ class Question:
     weight: float = field(compare=False)
     now: Bool = field(compare=False)
     soon: Bool = field(compare=False)
+    said: F32 = field(default_factory=lambda: np.zeros(0, dtype=np.float32), compare=False)
     now_open: bool = field(default=True, compare=False)
     soon_open: bool = field(default=True, compare=False)
 

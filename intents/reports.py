@@ -14,7 +14,7 @@ from features.kinds import KINDS
 from features.log import I64, U64, Bool, Entries, expand
 from intents.detect import Scored, Setup
 from intents.examples import ASKED, CHOICES, OUTCOME, RECENT, Examples
-from intents.intent import STEP, Evidence, Intent, ModelName, Source
+from intents.intent import FALLBACK, STEP, Evidence, Intent, ModelName, Source
 from intents.journeys import Journeys
 from intents.life import Change
 from intents.model import Model
@@ -39,6 +39,7 @@ class Reporter:
         """The intent event of one change."""
         name = self.journeys.name(change.subject)
         chunk = self.batch.chunks[change.part]
+        name_of = FALLBACK if change.note.fallback else self.model.name
         return Intent(
             intent_id=str(UUID(bytes=change.intent_id)),
             sequence=change.sequence,
@@ -52,7 +53,7 @@ class Reporter:
             detected_at=change.detected_at,
             updated_at=change.updated_at,
             expires_at=change.expires_at,
-            model=ModelName(self.model.name, change.note.version, self.model.variant),
+            model=ModelName(name_of, change.note.version, self.model.variant),
             source=Source(chunk.topic, chunk.partition, change.offset, change.note.event_id),
             soon=None if change.note.soon is None else change.note.soon / STEP,
         )
@@ -63,6 +64,11 @@ class Reporter:
             return [Evidence(kind, 1, {"cart_add": "put into the cart", "purchase": "bought"}[kind])]
         if scored is None or change.candidate < 0:
             return []
+        said = [] if change.note.fallback else self._spoke(change, scored)
+        return said or [_recency(int(scored.candidates.rank[change.candidate]))]
+
+    def _spoke(self, change: Change, scored: Scored) -> list[Evidence]:
+        """The features that made the model say what it said, the loudest first."""
         place = slice(change.candidate, change.candidate + 1)
         leading = self.setup.bundle.leading
         features = self.setup.bundle.features[leading:]
@@ -76,10 +82,14 @@ class Reporter:
             if number > 0 and spoke[column] > 0 and group not in said:
                 text = feature.words.format(n=number, s="" if number == 1 else "s")
                 said[group] = Evidence(feature.name, number, text)
-        if not said:
-            foreseen = scored.candidates.rank[change.candidate] >= NEVER_RANK
-            return [Evidence("foreseen", 1, "often next")] if foreseen else [Evidence("recency", 1, "looked at last")]
         return list(said.values())[:MAX_EVIDENCE]
+
+
+def _recency(rank: int) -> Evidence:
+    """What there is to say where no feature spoke."""
+    if rank >= NEVER_RANK:
+        return Evidence("foreseen", 1, "often next")
+    return Evidence("recency", 1, "looked at lately" if rank else "looked at last")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +97,7 @@ class Asked:
     """Everything a batch was asked, joined over its waves and sorted by event.
 
     Columns (a,): `event`, `outcome`, and where each ask's candidates lie, [start, start + count), in `subjects`,
-    `ranks` (c,)
-    and `vectors` (f, c); the first `touched` of them were touched.
+    `ranks` (c,), `vectors` (f, c) and `said` (c,); the first `touched` of them were touched.
     """
 
     event: I64
@@ -99,6 +108,7 @@ class Asked:
     subjects: U64
     ranks: I64
     vectors: F32
+    said: F32
 
     @staticmethod
     def of(scored: Sequence[Scored], features: int) -> "Asked":
@@ -106,7 +116,8 @@ class Asked:
         if not scored:
             none = np.zeros(0, dtype=np.int64)
             no_vectors = np.zeros((features, 0), dtype=np.float32)
-            return Asked(none, none.astype(bool), none, none, none, none.astype(np.uint64), none, no_vectors)
+            nobody, unsaid = none.astype(np.uint64), none.astype(np.float32)
+            return Asked(none, none.astype(bool), none, none, none, nobody, none, no_vectors, unsaid)
         base = np.cumsum([0] + [len(wave.p) for wave in scored])
         event = np.concatenate([wave.event for wave in scored])
         order = np.argsort(event, kind="stable")
@@ -120,18 +131,20 @@ class Asked:
             np.concatenate([wave.candidates.subject for wave in scored]),
             np.concatenate([wave.candidates.rank for wave in scored]),
             np.concatenate([wave.vectors for wave in scored], axis=1),
+            np.concatenate([wave.said for wave in scored]).astype(np.float32),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Packer:
-    """Packs what a batch was asked, and its outcomes, for the trainer."""
+    """Packs what a batch was asked of the `model` of a version, and its outcomes, for the trainer."""
 
     batch: Batch
     customers: Sequence[str]
     asked: Asked
     bundle: str
     key: bytes
+    model: str
 
     def records(self, part: int, before_ms: int, names: dict[bytes, str]) -> Iterator[Examples]:
         """Examples of one part, in records of at most ASKS_PER_RECORD asks; at least one, for the watermark.
@@ -180,6 +193,8 @@ class Packer:
             choices=choices,
             choice_subjects=self.asked.subjects[choice],
             choice_vectors=self.asked.vectors[:, choice],
+            said=self.asked.said[place],
+            model=self.model,
         )
 
     def _fill(self, entries: Entries, asks: I64) -> None:

@@ -54,6 +54,8 @@ def score_lines(
                 line["soon"] = [[journeys.name(int(subjects[i])), float(soon[i])] for i in later]
             if not model.ready:
                 line["ready"] = False
+            elif model.losing:
+                line["losing"] = True
             yield event, orjson.dumps(line) + b"\n"
 
 
@@ -61,7 +63,7 @@ def _chosen(wave: Scored, model: Model) -> F64:
     """Which subject an outcome will be of (c,): shares of the touched, and behind them those foreseen, in order."""
     candidates = wave.candidates
     asks, touched = len(candidates.touched), candidates.rank < NEVER_RANK
-    if not model.choice.ready:
+    if model.losing or not model.choice.ready:
         return wave.p
     columns = choice_columns(model.bundle, model.now.touched, wave.columns, candidates.rank)
     score = np.where(touched, model.choice.score(columns), -np.inf)

@@ -18,6 +18,7 @@ from intents.counts import KeyedRows
 from intents.examples import LARGEST
 from intents.head import ARRAYS, PRIOR, Head, Regression
 from intents.model import Model, regressed_names
+from intents.progress import BINS, TOTALS, Progress
 from intents.questions import MOST_SOON, Question
 from intents.tables import COMPANIONS, RANKS, SUCCESSORS, Tables
 from intents.training import Checkpoint, Reading
@@ -42,6 +43,7 @@ _SIGNED: Final = (
     "choice.precision",
 )
 _CHOICE: Final = ("weights", "precision", "squares")
+_PROGRESS: Final = ("totals", "bins")
 _ASKED: Final = ("time", "offset", "place", "source", "weight", "count")
 _WORDS: Final = (
     "now.subjects",
@@ -64,6 +66,14 @@ class _Reading(msgspec.Struct, array_like=True, frozen=True):
     watermarks: list[tuple[str, int, int]]
 
 
+class _Progress(msgspec.Struct, array_like=True, frozen=True):
+    clock: int
+    behind: float
+    losing: bool
+    since: int
+    streak: int
+
+
 class _Header(msgspec.Struct, frozen=True):
     bundle: str
     bundle_hash: str
@@ -78,6 +88,7 @@ class _Header(msgspec.Struct, frozen=True):
     names: dict[bytes, str]
     reading: _Reading
     base_reading: _Reading
+    progress: _Progress
     arrays: list[tuple[str, str, list[int]]]
 
 
@@ -93,6 +104,8 @@ def encode(checkpoint: Checkpoint) -> bytes:
         (prefix + name, getattr(head, name)) for prefix, head in zip(_HEADS, heads, strict=True) for name in ARRAYS
     ]
     arrays += [("choice." + name, getattr(model.choice, name)) for name in _CHOICE]
+    progress = checkpoint.progress
+    arrays += [("progress." + name, getattr(progress, name)) for name in _PROGRESS]
     sources = sorted({question.source for question in checkpoint.later})
     arrays += _question_arrays(checkpoint.later, sources, len(model.feature_names))
     for prefix, tables in (("now.", model.tables), ("base.", checkpoint.base)):
@@ -111,6 +124,7 @@ def encode(checkpoint: Checkpoint) -> bytes:
         names={key.to_bytes(8, "little"): name for key, name in model.names.items()},
         reading=_pack_reading(checkpoint.reading),
         base_reading=_pack_reading(checkpoint.base_reading),
+        progress=_Progress(progress.clock, progress.behind, progress.losing, progress.since, progress.streak),
         arrays=[(name, array.dtype.str, list(array.shape)) for name, array in arrays],
     )
     head = msgspec.msgpack.encode(header)
@@ -144,7 +158,7 @@ def _check_numbers(arrays: dict[str, Any], header: _Header) -> None:
 
     Below zero only some can be, and from one too large counting and learning would end in what is not finite.
     """
-    counted = (*header.sums, *header.labels, header.soon_share, header.lists)
+    counted = (*header.sums, *header.labels, header.soon_share, header.lists, abs(header.progress.behind))
     numbers = {"counted": np.array(counted, dtype=np.float64), **arrays}
     if not all(np.isfinite(array).all() for array in numbers.values()):
         raise UnusableSnapshot("a snapshot has a number that is not finite")
@@ -161,7 +175,7 @@ def _check_tables(arrays: dict[str, Any], header: _Header) -> None:
         raise UnusableSnapshot("a damaged snapshot: a subject is not 8 bytes")
     whole = len(header.sums) == 4 and len(header.labels) == 2 * len(_HEADS)
     whole &= all(_sound_head(prefix, arrays, len(header.features)) for prefix in _HEADS)
-    whole &= _sound_questions(arrays, header) and _sound_choice(arrays)
+    whole &= _sound_questions(arrays, header) and _sound_choice(arrays) and _sound_progress(arrays, header.progress)
     whole &= 0 <= header.base_reading.next <= header.reading.next <= LARGEST
     for prefix in ("now.", "base."):
         keys = [arrays[prefix + name] for name in ("subjects", "transitions")]
@@ -196,10 +210,13 @@ def _checkpoint(header: _Header, arrays: dict[str, Any], bundle: Bundle, version
         {int.from_bytes(key, "little"): name for key, name in header.names.items()},
         version=version,
         variant=header.variant,
+        losing=header.progress.losing,
     )
     base = _tables("base.", arrays, header.sums[2], header.sums[3])
     readings = (_unpack_reading(header.reading), base, _unpack_reading(header.base_reading))
-    return Checkpoint(model, *readings, _questions(header, arrays), header.soon_share)
+    told, (totals, bins) = header.progress, (arrays["progress." + name].copy() for name in _PROGRESS)
+    progress = Progress(told.clock, totals, bins, told.behind, told.losing, told.since, told.streak)
+    return Checkpoint(model, *readings, _questions(header, arrays), header.soon_share, progress)
 
 
 def _sound_head(prefix: str, arrays: dict[str, Any], features: int) -> bool:
@@ -224,6 +241,14 @@ def _sound_choice(arrays: dict[str, Any]) -> bool:
     if (weights.shape, precision.shape, squares.shape) != ((count,), (count, count), (count,)):
         return False
     return bool((precision == precision.T).all()) and float(np.linalg.eigvalsh(precision)[0]) > 1.0
+
+
+def _sound_progress(arrays: dict[str, Any], told: _Progress) -> bool:
+    """Whether the sums have their shapes, and the duel's times are in order."""
+    totals, bins = arrays["progress.totals"], arrays["progress.bins"]
+    if (totals.shape, bins.shape) != ((TOTALS,), (2, BINS)):
+        return False
+    return -1 <= told.since <= told.clock <= LARGEST and 0 <= told.streak <= LARGEST
 
 
 def _question_arrays(later: list[Question], sources: list[tuple[str, int]], features: int) -> list[tuple[str, Any]]:

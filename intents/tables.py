@@ -171,12 +171,13 @@ class Tables:
         return mine / max(self.views + self.outcomes, 1.0)
 
     def rank_rates(self) -> F64:
-        """Smoothed outcome rate by recency rank (RANKS,), made non-increasing.
-
-        What is said before the model is ready.
-        """
+        """Smoothed outcome rate by recency rank (RANKS,), made non-increasing."""
         rates = (self.ranks[1] + 0.1) / (self.ranks[0] + 10.0)
         return np.minimum.accumulate(rates)
+
+    def rates_of(self, ranks: I64) -> F64:
+        """The rate of each recency rank (n,)."""
+        return self.rank_rates()[np.minimum(ranks, RANKS - 1)]
 
     def columns(self, subjects: U64, before: U64, pair_views: F32, pair_outcomes: F32) -> F64:
         """Model-side columns (5, n) of pairs: MODEL_FEATURES as shrunk log-ratios.

@@ -4,16 +4,20 @@
 2. An *asked* entry gets its model-side columns from the tables as they are, then its view is counted into them.
 3. An *outcome* entry is counted, and marks the open questions of its customer (`intents/questions.py`).
 4. When a source's watermark passes a question's time + horizon, the question is answered (was there an outcome of that
-   customer and subject in (t, t + horizon]?), scored, then learned, in order of time; for `soon` a day later.
+   customer and subject in (t, t + horizon]?), learned, in order of time; for `soon` a day later.
+5. Before it is learned, what the worker's model had said is compared with the answer, and with the fallback as it was
+   before that answer: a model that loses for long says so in its snapshots (`intents/progress.py`).
 
 A snapshot holds `next`, the offset to read next, what was read before `oldest`, the oldest offset with a question that
 waits for `now`, and the questions that wait for `soon` alone: a restart reads [oldest, next) again to have the others
 as they were, and learns from `next` on.
 """
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
@@ -27,6 +31,8 @@ from intents.model import SOON_MS, Model, whole_vectors
 from intents.progress import Progress
 from intents.questions import Question, Questions, Source
 from intents.tables import Tables, previous_subject
+
+_log = logging.getLogger(__name__)
 
 PATIENCE_MS: Final = 24 * 3_600_000
 """A source that is so far behind the newest is silent: its open questions are answered with what is known."""
@@ -64,8 +70,8 @@ class Reading:
 class Checkpoint:
     """All a trainer needs to go on.
 
-    The model, how far it has read, tables and reading as they were before `oldest`, and the questions that wait for
-    `soon` alone, of a sample with this share.
+    The model, how far it has read, tables and reading as they were before `oldest`, the questions that wait for `soon`
+    alone, of a sample with this share, and how good the model was.
     """
 
     model: Model
@@ -74,6 +80,7 @@ class Checkpoint:
     base_reading: Reading
     later: list[Question] = field(default_factory=list)
     soon_share: float = 1.0
+    progress: Progress = field(default_factory=Progress)
 
 
 def _together(subject: int, others: list[int], weight: float) -> _Update:
@@ -98,7 +105,8 @@ class Trainer:
         model = checkpoint.model if checkpoint else Model.untrained(bundle)
         self.now, self.soon, self.choice = model.now.copy(), model.soon.copy(), model.choice.copy()
         self.names = dict(model.names)
-        self.progress = Progress()
+        self.heard = "none"
+        self.progress = checkpoint.progress.copy() if checkpoint else Progress()
         self._resolved = checkpoint.reading.copy() if checkpoint else Reading()
         self._base = checkpoint.base.copy() if checkpoint else Tables()
         self._base_reading = checkpoint.base_reading.copy() if checkpoint else Reading()
@@ -133,6 +141,7 @@ class Trainer:
             self.reading.next = offset + 1
             raise
         self.reading.next = offset + 1
+        self.heard = examples.model
         source = (examples.topic, examples.partition)
         for key, name in examples.names.items():
             self.names.setdefault(int.from_bytes(key, "little"), name)
@@ -188,6 +197,7 @@ class Trainer:
             weight,
             np.zeros(count, dtype=bool),
             np.zeros(count, dtype=bool),
+            examples.said[place],
         )
         # Read before a restart: what was due then is learned already.
         learned = self._resolved.passed(source) if offset < self._resolved.next else -1
@@ -274,7 +284,13 @@ class Trainer:
             self.soon.learn(columns, ranks, labels, weights / self.questions.share)
             return
         labels = np.concatenate([question.now for question in questions])
-        self.progress.note(self.now.learn(columns, ranks, labels, weights), labels)
+        said, times = (
+            np.concatenate([question.said for question in questions]),
+            np.repeat([question.time for question in questions], counts),
+        )
+        if self.progress.note(times, said, self.tables.rates_of(ranks), labels, weights):
+            _tell(self.progress, self.heard)
+        self.now.learn(columns, ranks, labels, weights)
         self.tables.count_ranks(ranks, labels, weights)
 
     def checkpoint(self) -> Checkpoint:
@@ -295,7 +311,7 @@ class Trainer:
                 update(self._base)
         later = [question.copy() for question in self.questions.later()]
         base = (self._base.copy(), self._base_reading.copy())
-        return Checkpoint(self.model(), self.reading.copy(), *base, later, self.questions.share)
+        return Checkpoint(self.model(), self.reading.copy(), *base, later, self.questions.share, self.progress.copy())
 
     def model(self) -> Model:
         """The model now, frozen; its version is the offset up to which it has read."""
@@ -307,4 +323,12 @@ class Trainer:
             self.tables.copy(),
             dict(self.names),
             version=str(self.reading.next),
+            losing=self.progress.losing,
         )
+
+
+def _tell(progress: Progress, heard: str) -> None:
+    """Say in the log that the model, last heard of in this version, began or ceased to lose."""
+    at = datetime.fromtimestamp(progress.clock / 1000, UTC).isoformat(timespec="seconds")
+    change = "loses to its fallback, which is served" if progress.losing else "wins again, and is served again"
+    _log.warning("at %s of event time the model, last of version %s, %s: %s", at, heard, change, progress)

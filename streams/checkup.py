@@ -148,6 +148,9 @@ def _model(settings: Settings) -> Finding:
 
 def _readiness(model: Model, name: str) -> Finding:
     labels = f"{model.now.positives:,} positive and {model.now.negatives:,} negative labels"
+    if model.losing:
+        advice = "see docs/operations.md, When the model loses; it is served again when it has won for six hours"
+        return problem("model", f"{name} loses to its fallback, which is served: {labels}", advice)
     if model.ready:
         return well("model", f"{name} is ready: {labels}")
     needed = f"{NEEDED_POSITIVE} and {NEEDED_NEGATIVE} are needed before anything is emitted"

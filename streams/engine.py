@@ -185,7 +185,8 @@ class Engine:
         packer = None
         if self.with_examples and not step.pieces[0].partition.past.unasked:
             asked = Asked.of(step.detected.scored, len(self.setup.bundle.features))
-            packer = Packer(step.batch, step.customers, asked, self.setup.bundle.hash, self.hash_key)
+            bundle = self.setup.bundle.hash
+            packer = Packer(step.batch, step.customers, asked, bundle, self.hash_key, self.model.version)
         commits, low = [], 0
         for number, (piece, high) in enumerate(zip(step.pieces, ends, strict=True)):
             partition, cursor = piece.partition, piece.partition.cursor

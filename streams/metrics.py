@@ -66,6 +66,9 @@ REFUSED_SNAPSHOTS: Final = BOTH.has(
 DISPUTED_SNAPSHOTS: Final = BOTH.has(
     Gauge("micro_intents_disputed_snapshots", "Snapshots beyond the first that claim one offset: trainers disagree.")
 )
+MODEL_LOSING: Final = BOTH.has(
+    Gauge("micro_intents_model_losing", "1 while the model loses to its fallback, which is served, else 0.")
+)
 
 EVENTS: Final = WORKER.has(
     Counter("micro_intents_events_total", "Events committed; a basket's lines count each, duplicates too.")
@@ -111,8 +114,20 @@ POSITIVES: Final = TRAINER.has(
     Gauge("micro_intents_positive_labels", "Pairs learned that ended in a cart or purchase.")
 )
 NEGATIVES: Final = TRAINER.has(Gauge("micro_intents_negative_labels", "Pairs learned that did not."))
-LOSS: Final = TRAINER.has(
-    Gauge("micro_intents_log_loss", "Fading mean log loss of what the model said before it learned the answer.")
+LOSS: Final = TRAINER.has(Gauge("micro_intents_log_loss", "Fading mean log loss of what workers' models said."))
+FALLBACK_LOSS: Final = TRAINER.has(
+    Gauge("micro_intents_fallback_log_loss", "The same of the fallback, on the same pairs.")
+)
+AREA: Final = TRAINER.has(Gauge("micro_intents_auc", "Fading area under the curve of what workers' models said."))
+PRECISION: Final = TRAINER.has(
+    Gauge("micro_intents_average_precision", "Fading average precision of what workers' models said.")
+)
+SAID: Final = TRAINER.has(Gauge("micro_intents_mean_probability", "Fading mean of what workers' models said."))
+RATE: Final = TRAINER.has(
+    Gauge("micro_intents_outcome_rate", "Fading share of the same pairs that ended in a cart or purchase.")
+)
+JUDGED: Final = TRAINER.has(
+    Gauge("micro_intents_judged_pairs", "Pairs that the fading numbers are of; a day later each counts half.")
 )
 UNSAVED: Final = TRAINER.has(Counter("micro_intents_unsaved_snapshots_total", "Snapshots that could not be saved."))
 

@@ -23,7 +23,10 @@ def load_model(path: str, bundle: Bundle) -> Model:
     Raises UnusableSnapshot, or OSError if it cannot be read.
     """
     with fsspec.open(path if "://" in path else str(Path(path).absolute()), "rb") as file:
-        return decode(file.read(), bundle).model
+        model = decode(file.read(), bundle).model
+    if model.losing:
+        _log.warning("the model of %s loses to its fallback, which is served", path)
+    return model
 
 
 class ModelWatch:
@@ -33,6 +36,7 @@ class ModelWatch:
         """Nothing is read before `newer` is called."""
         self._store, self._bundle, self._observer = store, bundle, observer or Observer()
         self._seen = ""
+        self._losing = False
 
     def newer(self) -> Model | None:
         """The newest snapshot's model, None if it is the one seen last or cannot be used. Blocks on the store."""
@@ -46,5 +50,9 @@ class ModelWatch:
             return None
         self._seen, checkpoint = found
         self._observer.snapshot(checkpoint.reading.next)
-        self._observer.speaks(checkpoint.model.ready)
+        self._observer.speaks(checkpoint.model)
+        if checkpoint.model.losing != self._losing:
+            self._losing = checkpoint.model.losing
+            change = "loses to its fallback, which is served" if self._losing else "wins again, and is served again"
+            _log.warning("model %s %s", checkpoint.model.version, change)
         return checkpoint.model

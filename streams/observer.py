@@ -7,10 +7,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from math import isnan
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from intents.model import Model
 from intents.training import Trainer
 from sinks.records import Record
 from streams import metrics
@@ -91,9 +93,10 @@ class Observer:
         """More dead letters a minute would stop the worker."""
         self.meter.set(metrics.DEAD_LETTER_LIMIT, dead_letters)
 
-    def speaks(self, ready: bool) -> None:
-        """The worker's model is ready, or not yet."""
-        self.meter.set(metrics.MODEL_READY, ready)
+    def speaks(self, model: Model) -> None:
+        """The worker took up a model."""
+        self.meter.set(metrics.MODEL_READY, model.ready)
+        self.meter.set(metrics.MODEL_LOSING, model.losing)
 
     def refused(self, letters: Sequence[Record]) -> None:
         """Dead letters will be published."""
@@ -145,8 +148,20 @@ class Observer:
         self.meter.add(metrics.UNREADABLE, unreadable)
         self.meter.set(metrics.POSITIVES, trainer.now.positives)
         self.meter.set(metrics.NEGATIVES, trainer.now.negatives)
-        if trainer.progress.pairs:
-            self.meter.set(metrics.LOSS, trainer.progress.loss)
+        progress = trainer.progress
+        self.meter.set(metrics.MODEL_LOSING, progress.losing)
+        area, precision = progress.discrimination()
+        for gauge, value in (
+            (metrics.JUDGED, progress.pairs),
+            (metrics.LOSS, progress.loss),
+            (metrics.FALLBACK_LOSS, progress.fallback_loss),
+            (metrics.AREA, area),
+            (metrics.PRECISION, precision),
+            (metrics.SAID, progress.mean),
+            (metrics.RATE, progress.rate),
+        ):
+            if not isnan(value):
+                self.meter.set(gauge, value)
 
     def unsaved(self) -> None:
         """A snapshot could not be saved."""

@@ -18,6 +18,7 @@ from features.core_bundle import CORE
 from intents.catalog import Catalogue
 from intents.detect import Setup
 from intents.model import Model
+from intents.progress import Progress
 from intents.snapshots import UnusableSnapshot, decode, encode
 from intents.training import Checkpoint, Reading, Trainer
 from sinks.records import Record
@@ -113,12 +114,16 @@ async def replay_in_process(
 
 
 def _starting_point(path: str) -> Checkpoint:
-    """A snapshot's model as the beginning of something new: what it has read of other examples does not count here."""
+    """A snapshot's model as the beginning of something new: what it has read of other examples does not count here.
+
+    One that was losing has to win here before it is believed.
+    """
     try:
         model = decode(Path(path).read_bytes(), CORE).model
     except UnusableSnapshot as error:
         raise UnusableSnapshot(f"{path}: {error}") from error
-    return Checkpoint(model, Reading(), model.tables.copy(), Reading())
+    progress = Progress(losing=model.losing)
+    return Checkpoint(model, Reading(), model.tables.copy(), Reading(), progress=progress)
 
 
 @contextmanager

@@ -148,7 +148,7 @@ def candidates(focus: Focus) -> Section:
     lines = [f"touched last: {last} · likely next: {foreseen}"]
     if question.scored.outcome[question.ask]:
         lines = [f"just before this outcome, touched last: {last}"]
-    if question.chosen >= 0 and focus.model.ready:
+    if question.chosen >= 0 and focus.model.believed:
         lines += _features(focus, question)
     return Section(title, files, lines)
 
@@ -229,6 +229,8 @@ def _probabilities(focus: Focus, question: Question) -> list[str]:
     said = f"p: {' · '.join(f'{name} {p[place]:.4f}' for name, place in best[:_LIKELIEST])}{lower}"
     if not focus.model.ready:
         return [said, "the model is not ready: these are outcome rates by recency, and nothing is published"]
+    if focus.model.losing:
+        return [said, "the model loses to its fallback: these are outcome rates by recency"]
     adds, size = _adds(focus, question), len(focus.model.feature_names) - len(MODEL_FEATURES)
     base = focus.model.now.of(int(question.scored.candidates.rank[question.chosen])).base
     by_log, by_model = float(adds[:size].sum()), float(adds[size:].sum())

@@ -169,7 +169,8 @@ def _print(
     console.print(shown)
     if summary.model is not None:
         labels = f"{summary.model.now.positives:,} positive and {summary.model.now.negatives:,} negative labels"
-        console.print(f"model: {'ready' if summary.model.ready else 'not ready'}, {labels}")
+        state = "loses to its fallback, which is served" if summary.model.losing else "ready"
+        console.print(f"model: {state if summary.model.ready else 'not ready'}, {labels}")
         if not summary.model.ready and not summary.intents:
             console.print("A model that is not ready emits nothing: add --learn (and events), or --model SNAPSHOT.")
     for path in (outputs.intents, outputs.scores, outputs.dead, outputs.model):

@@ -54,7 +54,10 @@ def lines_of(chunk: Chunk) -> Iterator[Line]:
 
 
 class Candidate(NamedTuple):
-    """A subject that may be wanted: rank, features, these with the model's own columns, p now, and p within a day."""
+    """A subject that may be wanted: rank, features, these with the model's own columns, p now, and p within a day.
+
+    `said` is the model's own p now, whatever is served.
+    """
 
     subject: int
     rank: int
@@ -62,6 +65,7 @@ class Candidate(NamedTuple):
     columns: list[float]
     p: float
     soon: float | None
+    said: float
 
 
 class Published(NamedTuple):
@@ -187,7 +191,7 @@ class NaiveDetect:
             mine = self.known.columns(subject, others[0] if others else 0, *own)
             columns = x + [float(np.float32(value)) for value in mine]
             read = columns[self.setup.bundle.leading :]
-            words = self.known.probability(read, rank), self.known.soon(read, rank)
+            words = self.known.probability(read, rank), self.known.soon(read, rank), self.known.said(read, rank)
             found.append(Candidate(subject, rank, x, columns, *words))
         return found, len(touched)
 
@@ -226,7 +230,7 @@ class NaiveDetect:
         if ask == "rank":
             said["intent"] = self._name(line.event.subjects[0])
         said_of = [candidate.p for candidate in candidates]
-        if ask == "rank" and self.model.choice.lists >= 50:
+        if ask == "rank" and self.model.choice.lists >= 50 and not self.model.losing:
             said_of = self.known.shares([(c.rank, c.vector, c.columns) for c in candidates])
         scores = [(self._name(c.subject), round(p, 6)) for c, p in zip(candidates, said_of, strict=True)]
         said["scores"] = [list(pair) for pair in sorted(scores, key=lambda pair: -pair[1])]
@@ -235,6 +239,8 @@ class NaiveDetect:
             said["soon"] = [list(pair) for pair in sorted(soon, key=lambda pair: -pair[1])]
         if not self.model.ready:
             said["ready"] = False
+        elif self.model.losing:
+            said["losing"] = True
         self.scores.append(said)
 
     # An intent's life
@@ -341,7 +347,7 @@ class NaiveDetect:
             detected_at=intent.detected_at,
             updated_at=t,
             expires_at=intent.expires_at,
-            model=ModelName(self.model.name, intent.version, self.model.variant),
+            model=ModelName("fallback" if self.model.losing else "logistic", intent.version, self.model.variant),
             source=intent.source,
             soon=intent.soon,
         )
@@ -372,7 +378,7 @@ class NaiveDetect:
     def _evidence(self, candidate: Candidate) -> list[Evidence]:
         """The strongest three counts that spoke for it, one for each thing counted."""
         leading = self.setup.bundle.leading
-        features = self.setup.bundle.features[leading:]
+        features = self.setup.bundle.features[leading:] if not self.model.losing else ()
         spoke = self.known.contributions(candidate.columns[leading:], candidate.rank)
         found: list[Evidence] = []
         counted = set()
@@ -384,6 +390,6 @@ class NaiveDetect:
                 found.append(Evidence(feature.name, number, feature.words.format(n=number, s="s" * (number != 1))))
         if found:
             return found[:3]
-        return [
-            Evidence("foreseen", 1, "often next") if candidate.rank >= 64 else Evidence("recency", 1, "looked at last")
-        ]
+        if candidate.rank >= 64:
+            return [Evidence("foreseen", 1, "often next")]
+        return [Evidence("recency", 1, "looked at last" if candidate.rank == 0 else "looked at lately")]

@@ -113,15 +113,22 @@ class NaiveModel:
         return contributions(_of(self.model.now, rank), columns)
 
     def probability(self, columns: Sequence[float], rank: int) -> float:
-        """The model's word; before it is ready, the rate of outcomes at that recency rank or a better one."""
-        if not believed(self.model.now):
+        """What is served: the model's word, or the rate of outcomes at that recency rank or a better one.
+
+        That is as long as the model is not ready, or loses.
+        """
+        if self.model.losing or not believed(self.model.now):
             asked, positive = self.model.tables.ranks.tolist()
             return float(min((positive[r] + 0.1) / (asked[r] + 10) for r in range(min(rank, 15) + 1)))
         return probability(_of(self.model.now, rank), columns)
 
+    def said(self, columns: Sequence[float], rank: int) -> float:
+        """The model's own word, whatever is served; nothing (NaN) before it is ready."""
+        return probability(_of(self.model.now, rank), columns) if believed(self.model.now) else math.nan
+
     def soon(self, columns: Sequence[float], rank: int) -> float | None:
-        """Its word on the next 24 hours, if both heads are ready."""
-        if not (believed(self.model.now) and believed(self.model.soon)):
+        """Its word on the next 24 hours, if both heads are ready, and it does not lose."""
+        if self.model.losing or not (believed(self.model.now) and believed(self.model.soon)):
             return None
         return max(probability(_of(self.model.soon, rank), columns), probability(_of(self.model.now, rank), columns))
 

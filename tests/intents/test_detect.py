@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 from typing import Any, Final, NamedTuple
 
@@ -20,6 +21,7 @@ from intents.intent import Intent
 from intents.life import Rules
 from intents.model import Model
 from intents.subjects import customer_hash
+from intents.tables import RANKS
 from sinks.events import intent_json, intent_record
 from streams.inprocess import InProcess
 from streams.shop import DEMO_CATALOGUE
@@ -137,28 +139,56 @@ def same_intents(drive: Drive, naives: Sequence[NaiveDetect]) -> None:
             assert record == intent_record(told.intent, intent_json(told.intent), "intents", told.watermark)
 
 
-def compared(moves: Sequence[Move], rules: Rules, seed: int, most: int, *, ready: bool = True) -> Drive:
+def beaten(model: Model) -> Model:
+    """The same model, losing to its fallback, by which what was touched last is wanted often."""
+    asked, wanted = np.full(RANKS, 400.0), np.array([280.0, 120.0, 30.0, *[0.0] * (RANKS - 4), 90.0])
+    return replace(model, tables=replace(model.tables, ranks=np.stack([asked, wanted])), losing=True)
+
+
+def compared(moves: Sequence[Move], rules: Rules, seed: int, most: int, state: str = "believed") -> Drive:
     """What happened, cut anyhow: assert that the intents are those of the slow detect, with every published field."""
     lanes = lanes_of(records_of(moves), 2)
     model = handmade(SUBJECTS, intercept=-1.5)
-    model = model if ready else unready(model)
+    model = {"believed": lambda: model, "not ready": lambda: unready(model), "losing": lambda: beaten(model)}[state]()
     setup = setup_of(CATALOGUE, rules)
     drive = Drive(setup_of(CATALOGUE, rules), model, lanes, max_customers=most)
     asyncio.run(drive.run(shuffled(lanes, seed, most=30)))
     naives = [judged(setup, model, lane, number) for number, lane in enumerate(lanes)]
     same_intents(drive, naives)
     assert drive.unslotted == sum(naive.unslotted for naive in naives)
-    assert ready or not any(naive.published for naive in naives)
+    assert state != "not ready" or not any(naive.published for naive in naives)
     for intents in drive.intents:
         one_end_each(intents)
     return drive
 
 
 @settings(max_examples=40, derandomize=True, database=None)
-@given(st.lists(MOVES, min_size=20, max_size=60), st.sampled_from(RULES), st.integers(0, 2**32), st.booleans())
-def test_anything_that_can_happen(moves: list[Move], rules: Rules, seed: int, ready: bool) -> None:
+@given(
+    st.lists(MOVES, min_size=20, max_size=60),
+    st.sampled_from(RULES),
+    st.integers(0, 2**32),
+    st.sampled_from(["believed", "believed", "losing", "not ready"]),
+)
+def test_anything_that_can_happen(moves: list[Move], rules: Rules, seed: int, state: str) -> None:
     """Whatever happens, and however it is cut, the same intents with every published field."""
-    compared(moves, rules, seed, 2 + seed % 3, ready=ready)
+    compared(moves, rules, seed, 2 + seed % 3, state)
+
+
+def test_a_model_that_loses() -> None:
+    """Intents live by the fallback's probabilities alone, say whose word they are, and what is known beside it."""
+    statuses: Counter[str] = Counter()
+    said = set()
+    for seed in range(6):
+        drive = compared(_moves(Random(seed)), RULES[seed % 3], seed, [2, 3, 1_000][seed // 3 % 3], "losing")
+        statuses += drive.statuses()
+        intents = [intent for lane in drive.intents for intent in lane]
+        assert {(intent.model.name, intent.model.version, intent.soon) for intent in intents} == {
+            ("fallback", "7-hand", None)
+        }
+        said |= {(intent.confidence, intent.evidence[0].text) for intent in intents if intent.status == "detected"}
+    rates = [round(each, 4) for each in (280.1 / 410, 120.1 / 410, 30.1 / 410)]
+    words = [(rates[0], "looked at last"), (rates[1], "looked at lately"), (rates[2], "looked at lately")]
+    assert said == {*words} and min(statuses.values()) > 1 and len(statuses) == 6
 
 
 def test_much_that_happens_together() -> None:
@@ -233,6 +263,7 @@ def test_what_the_trainer_is_told(both: tuple[Drive, list[NaiveDetect]]) -> None
         assert told[-1].watermark == naive.watermark
         asked, outcomes = _asked(told), _outcomes(told)
         assert len(asked) == len(naive.asked) > 100
+        assert {part.model for part in told} == {drive.model.version}
         for fast, slow in zip(asked, naive.asked, strict=True):
             event = slow.line.event
             assert fast[:6] == (
@@ -245,6 +276,7 @@ def test_what_the_trainer_is_told(both: tuple[Drive, list[NaiveDetect]]) -> None
             )
             assert fast[6] == [(c.subject, c.rank) for c in slow.candidates]
             np.testing.assert_allclose(fast[7], [c.vector for c in slow.candidates], rtol=2e-7)
+            np.testing.assert_allclose(fast[8], [c.said for c in slow.candidates], rtol=2e-6)
         assert outcomes == [
             (o.line.event.time, o.line.offset, o.line.line, o.subject, o.line.event.product, o.recent)
             for o in naive.outcomes
@@ -261,7 +293,7 @@ def _asked(told: Sequence[Examples]) -> list[tuple[Any, ...]]:
             viewed = tuple(subjects[: int(entry["viewed"])])
             what = tuple(int(entry[name]) for name in ("time", "offset", "index", "customer", "product"))
             candidates = list(zip(subjects, part.ranks[place].tolist(), strict=True))
-            found.append((*what, (viewed, touched), candidates, part.vectors[:, place].T))
+            found.append((*what, (viewed, touched), candidates, part.vectors[:, place].T, part.said[place]))
     return found
 
 
@@ -275,12 +307,27 @@ def _outcomes(told: Sequence[Examples]) -> list[tuple[Any, ...]]:
     return found
 
 
-@pytest.mark.parametrize("of", ["learned", "handmade", "not ready"])
+@pytest.mark.parametrize("state", ["believed", "losing", "not ready"])
+def test_what_the_model_said(state: str) -> None:
+    """The trainer is told the model's own word, also while the fallback is served; of one not ready, nothing."""
+    records = disturbed(made_up(seed=12, customers=60, events=500, days=0.2))
+    ready = handmade(SUBJECTS)
+    model = {"believed": ready, "losing": beaten(ready), "not ready": unready(ready)}[state]
+    said = []
+    for each in (ready, model):
+        drive = Drive(setup_of(DEMO_CATALOGUE), each, [records], with_examples=True)
+        asyncio.run(drive.run([[(0, 5_000)]]))
+        said.append(np.concatenate([unpack(lesson).said for lesson in drive.lessons]))
+    assert len(said[0]) > 1_000 and np.isfinite(said[0]).all()
+    assert np.isnan(said[1]).all() if state == "not ready" else said[1].tobytes() == said[0].tobytes()
+
+
+@pytest.mark.parametrize("of", ["learned", "handmade", "not ready", "losing"])
 def test_scores(of: str) -> None:
     """A scores file says, in file order, what the slow detect says it should: every candidate's p, best first."""
     records = disturbed(made_up(seed=12, customers=60, events=500, days=0.2))
     model = learned(made_up()) if of == "learned" else handmade(SUBJECTS)
-    model = unready(model) if of == "not ready" else model
+    model = {"not ready": unready, "losing": beaten}.get(of, lambda it: it)(model)
     replay = InProcess(setup_of(DEMO_CATALOGUE, rank_outcomes=True), model, partitions=1)
     lines = [json.loads(line) for output in asyncio.run(replayed(replay, records)) for line in output.scores]
     naive = judged(setup_of(DEMO_CATALOGUE, rank_outcomes=True), model, records)

@@ -37,6 +37,8 @@ def examples(asks: int = 2, outcomes: int = 1) -> Examples:
         choices=np.full(outcomes, 3),
         choice_subjects=np.arange(3 * outcomes, dtype=np.uint64),
         choice_vectors=np.arange(4 * 3 * outcomes, dtype=np.float32).reshape(4, 3 * outcomes) / np.float32(3),
+        said=np.where(np.arange(3 * asks) % 5, np.linspace(0, 1, 3 * asks), np.nan).astype(np.float32),
+        model="7-0badcafe",
     )
 
 
@@ -91,12 +93,23 @@ def test_another_version() -> None:
         {"share": 1e-300},  # counted for 1e300
         {"vectors": np.full((4, 6), 3e38, dtype=np.float32)},  # its square is infinite
         {"names": {b"short": "tea"}},
+        {"said": np.zeros(5, dtype=np.float32)},
+        {"said": np.full(6, 1.001, dtype=np.float32)},
+        {"said": np.full(6, -0.001, dtype=np.float32)},
+        {"said": np.full(6, np.inf, dtype=np.float32)},
     ],
 )
 def test_columns_belong_together(changes: dict[str, Any]) -> None:
     """Columns of other lengths than the entries say, or numbers that would poison a model, are refused."""
     with pytest.raises(UnreadableExamples):
         unpack(pack(replace(examples(), **changes)))
+
+
+def test_the_version_before() -> None:
+    """A record of version 1 has no choices, and does not tell what was said."""
+    found = unpack(msgspec.msgpack.encode([1, *msgspec.msgpack.decode(pack(examples()))[1:14]]))
+    assert (found.model, found.said.shape, found.choices.tolist()) == ("none", (6,), [0])
+    assert np.isnan(found.said).all() and found.vectors.tobytes() == examples().vectors.tobytes()
 
 
 @pytest.mark.parametrize(("name", "value"), [("viewed", 3), ("touched", 4), ("candidates", 2)])

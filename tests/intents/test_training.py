@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import pairwise
 from random import Random
 from typing import Final
 
@@ -46,6 +47,7 @@ class Ask:
     customer: int = 7
     touched: int = 1
     viewed: int = 1
+    said: tuple[float, ...] = ()  # of the candidates; nothing: by a model that is not ready
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,8 @@ def lesson(*entries: Ask | Got, watermark: int = 0, partition: int = 0, share: f
             choices=np.array([len(got.choices) for got in gots], dtype=np.int64),
             choice_subjects=np.array(choices, dtype=np.uint64),
             choice_vectors=np.arange(FEATURES * len(choices), dtype=np.float32).reshape(FEATURES, len(choices)) % 5,
+            said=np.array([p for ask in asks for p in ask.said or [np.nan] * len(ask.subjects)], dtype=np.float32),
+            model="5-told",
         )
     )
 
@@ -189,7 +193,7 @@ def test_an_outcome_answers_every_question_before_it() -> None:
 
 def test_soon_is_learned_a_day_later() -> None:
     """The other head learns the same question when a day has passed, by what came until then."""
-    trainer = taught(lesson(Ask(0, 1), Got(HORIZON + 1, 2), watermark=HORIZON + 1))
+    trainer = taught(lesson(Ask(0, 1, said=(0.1,)), Got(HORIZON + 1, 2), watermark=HORIZON + 1))
     assert labels(trainer) == (0, 1)
     untouched = trainer.soon.touched.weights.tobytes()
     taught(lesson(watermark=SOON_MS), trainer=trainer)
@@ -219,17 +223,73 @@ def test_what_is_left_of_a_sample_counts_for_all(monkeypatch: pytest.MonkeyPatch
     assert 0 < len(told[1]) <= 5 and set(told[1]) == {2.0 / share}
 
 
-# Scored, then learned
+# Judged, then learned
 
 
-def test_scored_before_learned() -> None:
-    """The first pair is scored by a model that has learned nothing, then learned; the second by the one that has."""
-    trainer = taught(lesson(Ask(0, 1), Got(1, 2), watermark=HORIZON + 1))
-    assert trainer.progress.mean == pytest.approx(1 / (1 + np.exp(-NOW_INTERCEPT)))
-    assert trainer.progress.pairs == 1 and trainer.progress.rate == 1
+def test_judged_before_learned() -> None:
+    """What was said is judged beside the fallback as it was before the answer, which is learned then."""
+    trainer = taught(lesson(Ask(0, 1, (1, 2), touched=2, said=(0.6, 0.3)), Got(1, 2), watermark=HORIZON + 1))
+    told, rates = trainer.progress, (0.01, 0.01)
+    assert (told.pairs, told.rate, told.mean) == pytest.approx((2, 0.5, 0.45))
+    assert told.loss == pytest.approx(-(np.log(0.6) + np.log(0.7)) / 2)
+    assert told.fallback_loss == pytest.approx(-(np.log(rates[0]) + np.log(1 - rates[1])) / 2)
     assert trainer.now.touched.weights[-1] > NOW_INTERCEPT
-    taught(lesson(Ask(3, 3), watermark=HORIZON + 4), trainer=trainer)
-    assert trainer.progress.mean > 1 / (1 + np.exp(-NOW_INTERCEPT)) and trainer.progress.pairs == 2
+    taught(lesson(Ask(2, 3, said=(0.2,)), watermark=HORIZON + 3), trainer=trainer)
+    assert told.fallback_loss == pytest.approx(-(np.log(0.01) + np.log(0.99) + np.log(1 - 1.1 / 11)) / 3)
+
+
+def test_nothing_said_is_not_judged() -> None:
+    """A model that was not ready, or a record that does not tell, leaves no judgement, and is learned all the same."""
+    untold = msgspec.msgpack.encode([1, *msgspec.msgpack.decode(lesson(Ask(0, 2, said=(0.5,))))[1:14]])
+    trainer = taught(lesson(Ask(0, 1)), untold, lesson(watermark=HORIZON + 1))
+    assert labels(trainer) == (0, 2) and (trainer.progress.pairs, trainer.progress.clock) == (0, -1)
+
+
+HOURLY: Final = 60
+"""Questions in an hour below, each of four candidates."""
+
+
+@cache
+def turning(right: int = 12, wrong: int = 16, again: int = 20) -> tuple[bytes, ...]:
+    """An hour a record: who wants something was told by what was said for some hours, then the others, then they."""
+    topic, offset = [], 0
+    for hour in range(right + wrong + again + 1):
+        entries: list[Ask | Got] = []
+        for n in range(HOURLY):
+            at, wanted = hour * 60 * MINUTE + n * 1_000, n % 2
+            high = wanted if right <= hour < right + wrong else 1 - wanted  # a rank below is said to be likely
+            said = tuple(0.5 if rank == high else 0.1 for rank in range(4))
+            entries.append(Ask(at, offset, (1, 2, 3, 4), n, touched=4, said=said))
+            if n % 3:
+                entries.append(Got(at + 1, offset + 1, 2 - wanted, n))
+            offset += 2
+        topic.append(lesson(*entries, watermark=hour * 60 * MINUTE))
+    return tuple(topic)
+
+
+def test_a_model_that_loses(caplog: pytest.LogCaptureFixture) -> None:
+    """Answers turn against a model: hours later it loses, and says so; they turn back, and it is believed again."""
+    trainer, losing = Trainer(CORE, HORIZON), list[bool]()
+    for record in turning():
+        losing.append(taught(record, trainer=trainer).model().losing)
+    changes = [hour for hour, (now, then) in enumerate(pairwise(losing), 1) if now != then]
+    assert not losing[0] and len(changes) == 2
+    assert 12 + 6 < changes[0] <= 28 and 28 + 6 < changes[1] <= 48
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 2 and all(record.levelname == "WARNING" for record in caplog.records)
+    assert told[0].startswith("at 2023-11-15T") and "version 5-told, loses to its fallback, which is served" in told[0]
+    assert "wins again, and is served again: log loss" in told[1]
+    for hour in (*changes, changes[0] - 1, 48):
+        found = decode(encode(taught(*turning()[: hour + 1]).checkpoint()), CORE)
+        assert found.model.losing is losing[hour] and found.model.believed is not losing[hour]
+
+
+@pytest.mark.parametrize("stops", [[16], [19, 20, 21], [26, 44], range(0, 49, 4)], ids=str)
+def test_killed_while_it_loses(stops: Sequence[int]) -> None:
+    """A trainer killed before, between or after such changes goes on to the same bytes, and counts no pair twice."""
+    whole, end = through(turning()), killed(turning(), stops)
+    assert encode(end.checkpoint()) == encode(whole.checkpoint())
+    assert whole.progress.pairs > 2_000 and end.progress.pairs == whole.progress.pairs
 
 
 def test_learned_together() -> None:

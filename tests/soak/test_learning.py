@@ -18,9 +18,8 @@ def record(watermark: int, asked: list[tuple[int, int, int]], outcomes: list[tup
     ranks = np.zeros(2 * len(asked), dtype=np.int64)
     none = np.zeros(0, dtype=np.uint64)
     choices = (np.zeros(len(outcomes), dtype=np.int64), none, vectors[:, :0])
-    return pack(
-        Examples("c", partition, watermark, "b", 1.0, {}, questions, subjects, ranks, vectors, bought, none, *choices)
-    )
+    columns = (questions, subjects, ranks, vectors, bought, none, *choices, np.full(len(ranks), np.nan))
+    return pack(Examples("c", partition, watermark, "b", 1.0, {}, *columns, "none"))
 
 
 def test_what_records_tell() -> None:
