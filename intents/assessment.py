@@ -161,4 +161,4 @@ def _by_place(certainty: Certainty) -> dict[str, object]:
 
 
 def _told(numbers: Mapping[Number, Difference]) -> dict[str, dict[str, object]]:
-    return nested({number: asdict(each) | {"excludes_0": each.beyond_chance} for number, each in numbers.items()})
+    return nested({number: each.to_dict() for number, each in numbers.items()})

@@ -124,6 +124,10 @@ class Difference:
         """Whether the 95 % interval of the difference excludes 0."""
         return self.interval.excludes_zero
 
+    def to_dict(self) -> dict[str, object]:
+        """Plain values."""
+        return asdict(self) | {"excludes_0": self.beyond_chance}
+
 
 def differences(
     measured: tuple[Measured, Measured], drawn: tuple[Mapping[Number, Floats], Mapping[Number, Floats]], judged: Bools
@@ -138,3 +142,42 @@ def differences(
         for number in mine
         if number in theirs
     }
+
+
+class Compared(NamedTuple):
+    """Something measured, its numbers, their intervals, and how they differ from those of the first (its own: by 0)."""
+
+    measured: Measured
+    numbers: dict[Number, float]
+    intervals: dict[Number, Interval]
+    differences: dict[Number, Difference]
+
+    def to_dict(self) -> dict[str, object]:
+        """Name, counts, numbers by task, `intervals` and `less_the_first`; plain values."""
+        return {
+            "name": self.measured.name,
+            **self.measured.counts,
+            **nested(self.numbers),
+            "intervals": nested({number: asdict(each) for number, each in self.intervals.items()}),
+            "less_the_first": nested({number: each.to_dict() for number, each in self.differences.items()}),
+        }
+
+
+def compare(
+    measured: Sequence[Measured],
+    judged: Bools,
+    count: int,
+    seed: int = SEED,
+    told: Callable[[float, int], None] = no_one,
+) -> list[Compared]:
+    """Compare all of `measured` with the first, in the same `count` resamples of the `judged` customers."""
+    drawn, ones = bootstrap(measured, judged, count, seed, told), judged.astype(float)
+    return [
+        Compared(
+            each,
+            each.numbers(ones),
+            intervals(values),
+            differences((each, measured[0]), (values, drawn[0]), judged),
+        )
+        for each, values in zip(measured, drawn, strict=True)
+    ]

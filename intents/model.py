@@ -9,7 +9,7 @@ from features.bundle import F32, Bundle
 from features.log import I64, U64
 from intents.choice import Choice
 from intents.counts import F64
-from intents.head import UNMOVED, Head
+from intents.head import Head
 from intents.tables import MODEL_FEATURES, Tables
 
 SOON_MS: Final = 24 * 3_600_000
@@ -17,7 +17,7 @@ SOON_MS: Final = 24 * 3_600_000
 NOW_INTERCEPT: Final = -3.3
 SOON_INTERCEPT: Final = -2.3
 SOON_PRIOR: Final = 2_000.0
-"""Labels of a whole day overlap: they say less than their number. A day late, a calibration would make it worse."""
+"""Labels of a whole day overlap: they say less than their number."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Model:
     def untrained(bundle: Bundle) -> "Model":
         """The model before the first label: not ready."""
         width = len(regressed_names(bundle))
-        soon = Head.empty(width, SOON_INTERCEPT, SOON_PRIOR, UNMOVED)
+        soon = Head.empty(width, SOON_INTERCEPT, SOON_PRIOR)
         return Model(bundle, Head.empty(width, NOW_INTERCEPT), soon, Choice.empty(), Tables())
 
     @property

@@ -17,16 +17,17 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
 
 from features.bundle import F32, Bundle
-from features.log import U64, Bool
+from features.log import I64, U64, Bool
 from features.windows import SESSION_GAP_MS
 from intents.choice import choice_columns
+from intents.counts import F64
 from intents.examples import Examples, UnreadableExamples, unpack
+from intents.lessons import Lesson, Pairs, Telling, Watcher
 from intents.model import SOON_MS, Model, whole_vectors
 from intents.progress import Progress
 from intents.questions import Question, Questions, Source
@@ -95,11 +96,17 @@ class Trainer:
     """Learns one model from one examples partition; not thread-safe, one owner."""
 
     def __init__(
-        self, bundle: Bundle, horizon_ms: int, checkpoint: Checkpoint | None = None, *, durable: bool = True
+        self,
+        bundle: Bundle,
+        horizon_ms: int,
+        checkpoint: Checkpoint | None = None,
+        *,
+        durable: bool = True,
+        watcher: Watcher | None = None,
     ) -> None:
         """A trainer that starts cold, or goes on from a checkpoint; read on from `position`.
 
-        One that is not `durable` makes models but no checkpoints, and remembers less.
+        One that is not `durable` makes models but no checkpoints, and remembers less. `watcher` hears of it all.
         """
         self.bundle, self.horizon_ms, self.durable = bundle, horizon_ms, durable
         model = checkpoint.model if checkpoint else Model.untrained(bundle)
@@ -117,6 +124,7 @@ class Trainer:
         self.questions = Questions(horizon_ms, checkpoint.soon_share if checkpoint else 1.0, later)
         self._updates: deque[tuple[int, _Update | Reading]] = deque()
         self._due: deque[tuple[bool, list[Question]]] = deque()
+        self._telling = Telling(watcher)
 
     @property
     def position(self) -> int:
@@ -204,6 +212,7 @@ class Trainer:
         if question.time + self.horizon_ms >= learned:
             question.soon_open = question.time + SOON_MS >= learned
             self.questions.add(question)
+            self._telling.note(question)
         met = self._met(examples.vectors[:, place], int(entry["viewed"]), touched)
         viewed = subjects[: int(entry["viewed"])].tolist()  # touched last, so the first of the candidates
         others = subjects[len(viewed) : touched].tolist()
@@ -230,7 +239,9 @@ class Trainer:
         ranks = np.arange(count)
         before = previous_subject(subjects, ranks, np.zeros(count, dtype=np.int64), np.full(count, count))
         columns = whole_vectors(self.bundle, self.tables, examples.choice_vectors[:, place], subjects, before)
-        self.choice.learn(choice_columns(self.bundle, self.now.touched, columns, ranks), int(chosen[0]))
+        picked = choice_columns(self.bundle, self.now.touched, columns, ranks)
+        self._telling.picked(int(entry["customer"]), picked, int(chosen[0]), self.choice)
+        self.choice.learn(picked, int(chosen[0]))
 
     def _meet(self, offset: int, subject: int, examples: Examples, place: slice) -> None:
         """Count what an outcome of a subject that is new in the session came together with."""
@@ -269,6 +280,8 @@ class Trainer:
             soon += self.questions.due_soon(source, passed)
         for is_soon, due in ((False, sorted(now)), (True, sorted(soon))):
             self._due.extend((is_soon, due[n : n + TOGETHER]) for n in range(0, len(due), TOGETHER))
+        if self._due:
+            self._telling.asked(self.now, self.soon)
         while self._due:
             is_soon, questions = self._due.popleft()
             self._learn(questions, is_soon)
@@ -279,19 +292,22 @@ class Trainer:
         columns = np.concatenate([question.columns for question in questions], axis=1)
         ranks = np.concatenate([question.ranks for question in questions])
         weights = np.repeat([question.weight for question in questions], counts)
+        labels = np.concatenate([question.soon if is_soon else question.now for question in questions])
         if is_soon:
-            labels = np.concatenate([question.soon for question in questions])
-            self.soon.learn(columns, ranks, labels, weights / self.questions.share)
-            return
-        labels = np.concatenate([question.now for question in questions])
-        said, times = (
-            np.concatenate([question.said for question in questions]),
-            np.repeat([question.time for question in questions], counts),
-        )
+            weights = weights / self.questions.share
+            said = self.soon.learn(columns, ranks, labels, weights)
+        else:
+            self._judge(questions, ranks, labels, weights)
+            said = self.now.learn(columns, ranks, labels, weights)
+            self.tables.count_ranks(ranks, labels, weights)
+        self._telling.learned(is_soon, Lesson(Pairs(questions, columns, ranks, said), labels, weights))
+
+    def _judge(self, questions: list[Question], ranks: I64, labels: Bool, weights: F64) -> None:
+        """Compare what the workers' model had said with the answers, beside its fallback as it is before these."""
+        said = np.concatenate([question.said for question in questions])
+        times = np.repeat([question.time for question in questions], [len(question.subjects) for question in questions])
         if self.progress.note(times, said, self.tables.rates_of(ranks), labels, weights):
             _tell(self.progress, self.heard)
-        self.now.learn(columns, ranks, labels, weights)
-        self.tables.count_ranks(ranks, labels, weights)
 
     def checkpoint(self) -> Checkpoint:
         """The model now, and all it takes to go on from here; independent of what is learned later.
@@ -329,6 +345,6 @@ class Trainer:
 
 def _tell(progress: Progress, heard: str) -> None:
     """Say in the log that the model, last heard of in this version, began or ceased to lose."""
-    at = datetime.fromtimestamp(progress.clock / 1000, UTC).isoformat(timespec="seconds")
+    at = np.datetime64(progress.clock // 1000, "s")  # a year that Python has no date for is none for it either
     change = "loses to its fallback, which is served" if progress.losing else "wins again, and is served again"
-    _log.warning("at %s of event time the model, last of version %s, %s: %s", at, heard, change, progress)
+    _log.warning("at %s UTC of event time the model, last of version %s, %s: %s", at, heard, change, progress)

@@ -124,9 +124,7 @@ def _model(settings: Settings) -> Finding:
         try:
             return _readiness(load_model(settings.model, CORE), f"{settings.model} (frozen)")
         except (UnusableSnapshot, OSError) as error:
-            return problem(
-                "model", f"{settings.model}: {error}", "correct MICRO_INTENTS_MODEL or --model, or leave it out"
-            )
+            return problem("model", str(error), "correct MICRO_INTENTS_MODEL or --model, or leave it out")
     try:
         store = ModelStore(settings.model_store)
         newest = store.latest()

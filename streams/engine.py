@@ -26,6 +26,8 @@ from streams.partition import LostPartition, Partition, Piece
 
 MAX_CUSTOMERS: Final = 1_000
 """Customers that one commit may touch, by default."""
+HASH_KEY: Final = b"micro-intents"
+"""Key that hides customers in examples where nobody gives another: in process, where examples stay in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Engine:
     model: Model
     lateness_ms: int = 120_000
     topics: Topics = field(default_factory=Topics)
-    hash_key: bytes = b"micro-intents"
+    hash_key: bytes = HASH_KEY
     with_examples: bool = True
     max_customers: int = MAX_CUSTOMERS  # of one commit, at least 2
     rebuild_ms: int = REBUILD_MS

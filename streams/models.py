@@ -1,6 +1,6 @@
 """Which model a worker speaks with.
 
-A frozen file, or the newest usable snapshot of the store, looked for now and then.
+A frozen file, or the newest usable snapshot of the store, looked for now and then; and what a new one begins with.
 """
 
 import logging
@@ -11,7 +11,9 @@ import fsspec
 from features.bundle import Bundle
 from intents.model import Model
 from intents.model_store import ModelStore
-from intents.snapshots import decode
+from intents.progress import Progress
+from intents.snapshots import UnusableSnapshot, decode
+from intents.training import Checkpoint, Reading
 from streams.observer import Observer
 
 _log = logging.getLogger(__name__)
@@ -20,13 +22,31 @@ _log = logging.getLogger(__name__)
 def load_model(path: str, bundle: Bundle) -> Model:
     """The model of a snapshot file (a path or an fsspec URL).
 
-    Raises UnusableSnapshot, or OSError if it cannot be read.
+    Raises UnusableSnapshot, which names it, or OSError if it cannot be read.
     """
     with fsspec.open(path if "://" in path else str(Path(path).absolute()), "rb") as file:
-        model = decode(file.read(), bundle).model
+        content = file.read()
+    try:
+        model = decode(content, bundle).model
+    except UnusableSnapshot as error:
+        raise UnusableSnapshot(f"{path}: {error}") from error
     if model.losing:
         _log.warning("the model of %s loses to its fallback, which is served", path)
     return model
+
+
+def starting_point(path: str, bundle: Bundle) -> Checkpoint:
+    """The model of a snapshot file as the beginning of something new: what it was learned from does not count there.
+
+    Raises as `load_model` does.
+    """
+    return beginning(load_model(path, bundle))
+
+
+def beginning(model: Model) -> Checkpoint:
+    """Where a trainer is that was given this model, and has read nothing; one that was losing has to win first."""
+    progress = Progress(losing=model.losing)
+    return Checkpoint(model, Reading(), model.tables.copy(), Reading(), progress=progress)
 
 
 class ModelWatch:

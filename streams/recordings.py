@@ -12,6 +12,7 @@ from typing import IO, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from intents.evidence import Fold
 from streams.recordings_online_retail import ONLINE_RETAIL, OnlineRetailReader, online_retail_columns
 from streams.recordings_own import FIELDS, OWN, header_of, json_object, read_own
 from streams.recordings_rees46 import REES46, Rees46Reader, rees46_columns
@@ -23,6 +24,7 @@ __all__ = [
     "LONGEST_LINE",
     "NO_TIME",
     "ONLINE_RETAIL",
+    "OTHER_FOLDS",
     "OWN",
     "REES46",
     "TAOBAO",
@@ -35,6 +37,9 @@ __all__ = [
 
 KNOWN_FORMATS: Final = (OWN, TAOBAO, REES46, ONLINE_RETAIL)
 """Names of the formats that open_recording recognises."""
+
+OTHER_FOLDS: Final = "customers of other folds"
+"""Why records are left out where only one fold of the customers is read."""
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _BOM: Final = b"\xef\xbb\xbf"
@@ -85,22 +90,30 @@ class Recording:
         limit: int | None = None,
         *,
         sort_by_time: bool = False,
+        fold: Fold | None = None,
         left_out: Counter[str] | None = None,
     ) -> Iterator[RecordingBatch]:
-        """Batches of `size` records in file order, at most `limit` records altogether.
+        """Batches of `size` records in file order, of the first `limit` those of the customers of `fold`.
 
         `sort_by_time` reads the whole file into memory and sorts it first, stably; a line without a readable time stays
-        behind the line it follows. `left_out` is told how many lines were nobody's event, by reason.
+        behind the line it follows. `left_out` is told how many lines were nobody's event, or another fold's, by reason.
         Raises BrokenRecording at damage in a compressed file.
         """
+        left_out = Counter() if left_out is None else left_out
         with self.path.open("rb") as raw:
-            rows = self._rows(raw, Counter() if left_out is None else left_out)
+            rows = self._rows(raw, left_out)
             if sort_by_time:
                 rows = iter(_sorted_by_time(list(rows)))
             rows = islice(rows, limit)
+            if fold is not None:
+                rows = _of_fold(rows, fold, left_out)
             while chunk := list(islice(rows, size)):
                 times = np.fromiter((row.time_ms for row in chunk), np.int64, len(chunk))
                 yield RecordingBatch([row.key for row in chunk], [row.value for row in chunk], times, raw.tell())
+
+    def share(self, batch: RecordingBatch, count: int, limit: int | None) -> float:
+        """How much of reading it is done at this batch, by the file, or by the limit, of which `count` are done."""
+        return min(1.0, count / limit if limit else batch.read_bytes / max(1, self.size_bytes))
 
     def _rows(self, raw: IO[bytes], left_out: Counter[str]) -> Iterator[Row]:
         for number, line in _lines(raw, self.path):
@@ -157,6 +170,14 @@ def _lines(raw: IO[bytes], path: Path) -> Iterator[tuple[int, bytes]]:
                 yield number, bare
     except (EOFError, zlib.error, gzip.BadGzipFile) as damage:
         raise BrokenRecording(f"{path}: damaged or cut gzip file: {damage}") from damage
+
+
+def _of_fold(rows: Iterator[Row], fold: Fold, left_out: Counter[str]) -> Iterator[Row]:
+    for row in rows:
+        if fold.holds(row.key.decode("utf-8", "surrogateescape")):
+            yield row
+        else:
+            left_out[OTHER_FOLDS] += 1
 
 
 def _sorted_by_time(rows: list[Row]) -> list[Row]:

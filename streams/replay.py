@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from errno import ENOENT
 from pathlib import Path
 from typing import IO, Final
 
@@ -17,12 +18,14 @@ import orjson
 from features.core_bundle import CORE
 from intents.catalog import Catalogue
 from intents.detect import Setup
+from intents.lessons import Watcher
 from intents.model import Model
 from intents.progress import Progress
-from intents.snapshots import UnusableSnapshot, decode, encode
-from intents.training import Checkpoint, Reading, Trainer
+from intents.snapshots import encode
+from intents.training import Checkpoint, Trainer
 from sinks.records import Record
 from streams.inprocess import InProcess, Output
+from streams.models import beginning
 from streams.recordings import RecordingBatch
 from streams.settings import Settings
 
@@ -41,13 +44,17 @@ class Outputs:
 
 @dataclass(slots=True)
 class Summary:
-    """What a replay came to: records and events, refused by reason, intents by status, the last model, seconds."""
+    """What a replay came to: records and events, refused by reason, intents by status, the last model, seconds.
+
+    `progress` is how well the model did before it learned each answer, None without learning.
+    """
 
     records: int = 0
     events: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     intents: Counter[str] = field(default_factory=Counter)
     model: Model | None = None
+    progress: Progress | None = None
     seconds: float = 0.0
 
     def add(self, output: Output) -> None:
@@ -67,16 +74,19 @@ async def replay_in_process(
     learn: bool,
     partitions: int,
     told: Callable[[RecordingBatch, Summary], None],
+    start: Checkpoint | None = None,
     clock: Callable[[], float] = time.monotonic,
+    watcher: Watcher | None = None,
 ) -> Summary:
-    """Work a recording's batches; `settings.model` is the first model, and without `learn` the only one.
+    """Work a recording's batches; `start` has the first model, and without `learn` the only one.
 
-    `told` hears often how far it is. Raises UnusableSnapshot and OSError.
+    `told` hears often how far it is, `watcher` what is learned. Raises OSError.
     """
-    start = _starting_point(settings.model) if settings.model else None
     model = start.model if start else Model.untrained(CORE)
+    if outputs.model is not None and not outputs.model.parent.is_dir():  # said now, not after hours
+        raise FileNotFoundError(ENOENT, os.strerror(ENOENT), str(outputs.model))
     horizon_ms = settings.horizon_s * 1000
-    trainer = Trainer(CORE, horizon_ms, start, durable=outputs.model is not None) if learn else None
+    trainer = Trainer(CORE, horizon_ms, start, durable=False, watcher=watcher) if learn else None
     setup = Setup(
         CORE,
         catalogue,
@@ -106,24 +116,13 @@ async def replay_in_process(
                 told(batch, summary)
     summary.model = engine.engine.model
     summary.seconds = clock() - began
-    if trainer is not None and outputs.model is not None:
-        last = trainer.checkpoint()
-        _replace(outputs.model, encode(last))
-        summary.model = last.model
+    if trainer is not None:
+        summary.progress = trainer.progress
+        if outputs.model is not None:
+            trainer.resolve()
+            summary.model = trainer.model()
+            _replace(outputs.model, encode(beginning(summary.model)))
     return summary
-
-
-def _starting_point(path: str) -> Checkpoint:
-    """A snapshot's model as the beginning of something new: what it has read of other examples does not count here.
-
-    One that was losing has to win here before it is believed.
-    """
-    try:
-        model = decode(Path(path).read_bytes(), CORE).model
-    except UnusableSnapshot as error:
-        raise UnusableSnapshot(f"{path}: {error}") from error
-    progress = Progress(losing=model.losing)
-    return Checkpoint(model, Reading(), model.tables.copy(), Reading(), progress=progress)
 
 
 @contextmanager

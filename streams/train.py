@@ -10,8 +10,9 @@ from faust.types import TP, StreamT
 from features.core_bundle import CORE
 from intents.examples import UnreadableExamples
 from intents.model_store import ModelStore
-from intents.snapshots import encode
-from intents.training import Trainer
+from intents.snapshots import content_hash, encode
+from intents.training import Checkpoint, Trainer
+from streams.models import starting_point
 from streams.monitor import Monitor
 from streams.observer import Observer
 from streams.record_chunk import RecordChunk
@@ -88,22 +89,35 @@ class Training:
             self.saved_at = time.monotonic()
 
 
-def resume(store: ModelStore, horizon_ms: int) -> Trainer:
-    """A trainer that goes on from the newest usable snapshot, or begins anew."""
+def resume(store: ModelStore, horizon_ms: int, first: Checkpoint | None = None) -> Trainer:
+    """A trainer that goes on from the newest usable snapshot; without one from `first`, or anew.
+
+    `first` is put into the store then, as of offset 0, so that workers have it at once.
+    """
     found = store.newest(CORE)
-    return Trainer(CORE, horizon_ms, found[1] if found else None)
+    if first is not None:
+        content = encode(first)
+        if found is None:
+            _log.info("warm start: nothing in %s to go on from, saved %s", store.url, store.save(content, 0))
+            found = store.newest(CORE)  # where another trainer warm starts too, the same for both
+        elif content_hash(content) not in found[0]:
+            _log.info("the warm start is not used: %s has %s to go on from", store.url, found[0])
+    return Trainer(CORE, horizon_ms, found[1] if found else first)
 
 
-def make_trainer(settings: Settings, *, stall_s: float = STALL_S) -> ChunkApp:
-    """The app of a trainer, which ends itself when it read none of its records for `stall_s`."""
+def make_trainer(settings: Settings, *, first: Checkpoint | None = None, stall_s: float = STALL_S) -> ChunkApp:
+    """The app of a trainer, which ends itself when it read none of its records for `stall_s`.
+
+    `first` as in `resume`.
+    """
     observer = Observer.of_trainer()
     store = ModelStore(settings.model_store)
 
     async def positions(partitions: frozenset[TP]) -> dict[TP, int]:
         try:
-            training.trainer = await asyncio.to_thread(resume, store, settings.horizon_s * 1000)
+            training.trainer = await asyncio.to_thread(resume, store, settings.horizon_s * 1000, first)
         except OSError as error:
-            _log.error("the model store cannot be read, going on with what is in memory: %s", error)
+            _log.error("the model store cannot be used, going on with what is in memory: %s", error)
         observer.looked(store.refused, store.disputed)
         return {tp: training.trainer.position for tp in partitions if tp.partition == 0}
 
@@ -115,7 +129,8 @@ def make_trainer(settings: Settings, *, stall_s: float = STALL_S) -> ChunkApp:
         observer=observer,
     )
     app.watch = Monitor(app, observer, address=settings.http_address, stall_s=stall_s).watch
-    training = Training(app, resume(store, settings.horizon_s * 1000), store, settings.snapshot_s, observer=observer)
+    trainer = resume(store, settings.horizon_s * 1000, first)
+    training = Training(app, trainer, store, settings.snapshot_s, observer=observer)
 
     @app.agent(app.topic(settings.examples), name="micro_intents.train")
     async def train(stream: StreamT[RecordChunk]) -> None:
@@ -130,7 +145,12 @@ def make_trainer(settings: Settings, *, stall_s: float = STALL_S) -> ChunkApp:
     return app
 
 
-def run(settings: Settings) -> int:
-    """Run a trainer until SIGTERM or SIGINT; returns the exit code (75: start it again). May raise BrokerRefused."""
+def run(settings: Settings, warm_start: str = "") -> int:
+    """Run a trainer until SIGTERM or SIGINT; returns the exit code (75: start it again).
+
+    Where the store has no model, it begins with that of the snapshot file `warm_start`. May raise BrokerRefused, and
+    UnusableSnapshot or OSError for that file.
+    """
+    first = starting_point(warm_start, CORE) if warm_start else None
     admit(settings, trainer_rights(settings))
-    return run_worker(make_trainer(settings))
+    return run_worker(make_trainer(settings, first=first))

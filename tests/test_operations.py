@@ -96,6 +96,9 @@ def test_alerts_are_of_all_that_goes_wrong() -> None:
         "micro_intents_positive_labels",
         "micro_intents_negative_labels",
         "micro_intents_log_loss",
+        "micro_intents_fallback_log_loss",
+        "micro_intents_auc",
+        "micro_intents_average_precision",
     }
     assert OF.keys() - named == only_shown
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from streams.commands.options import RECORDING, Failure, with_settings
+from streams.commands.options import RECORDING, Failure, customers_fold, with_settings
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from streams.commands.console import Update
     from streams.settings import Settings
 
-_RESAMPLES = 200
+RESAMPLES = 200
+"""Resamples of customers, unless --bootstrap says how many."""
 _TABLES = ("day", "group", "threshold")
+_NOT_ALONE = ("by", "targets", "against", "plots")
 
 
 class TargetType(click.ParamType):
@@ -46,24 +48,9 @@ class TargetType(click.ParamType):
         return Target("precision" if kind == "precision" else "alarms", wanted)
 
 
-class FoldType(click.ParamType):
-    """A fold of the customers: 1/4 to 4/4."""
-
-    name = "fold"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> "Fold":
-        """Number and count of the folds."""
-        from intents.evidence import Fold
-
-        number, _, parts = str(value).partition("/")
-        if not (number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
-            self.fail(f"{value!r} is no fold: 1/4 is the first of four, 4/4 the last", param, ctx)
-        return Fold(int(number), int(parts))
-
-
 @click.command("evaluate", short_help="Judge what a model said, beside a simple rule.")
-@click.argument("scores", type=RECORDING)
-@click.argument("recording", type=RECORDING)
+@click.argument("scores", type=RECORDING, metavar="[SCORES]")
+@click.argument("recording", type=RECORDING, required=False, metavar="RECORDING")
 @click.option("--limit", type=click.IntRange(min=1), help="Judge by the first N events of the recording only.")
 @click.option("--by", type=click.Choice(_TABLES), multiple=True, help="Also a table by UTC day, group or threshold.")
 @click.option(
@@ -78,10 +65,14 @@ class FoldType(click.ParamType):
 @click.option(
     "--against",
     type=RECORDING,
-    help=f"Another scores file: differences, and whether they exclude 0 ({_RESAMPLES} resamples).",
+    help=f"Another scores file: differences, and whether they exclude 0 ({RESAMPLES} resamples).",
 )
+@customers_fold("Judge the K-th of N folds of customers.")
 @click.option(
-    "--customers-fold", "fold", type=FoldType(), metavar="K/N", help="Judge the K-th of N folds of customers."
+    "--ablate",
+    is_flag=True,
+    help="Replay RECORDING alone, and tell what each group of features is worth "
+    f"({RESAMPLES} resamples of customers, or as --bootstrap says).",
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Other resamples than usual.")
 @click.option("--plots", type=click.Path(file_okay=False, path_type=Path), help="Write SVG plots into this directory.")
@@ -89,13 +80,14 @@ class FoldType(click.ParamType):
 @with_settings("catalogue")
 def command(
     scores: Path,
-    recording: Path,
+    recording: Path | None,
     limit: int | None,
     by: tuple[str, ...],
     targets: "tuple[Target, ...]",
     bootstrap: int | None,
     against: Path | None,
     fold: "Fold | None",
+    ablate: bool,
     seed: int | None,
     plots: Path | None,
     as_json: bool,
@@ -110,12 +102,24 @@ def command(
     micro-intents evaluate scores.jsonl FILE --by threshold --target precision=0.25 --target alarms=2
     micro-intents evaluate new.jsonl FILE --against old.jsonl --customers-fold 1/2
     micro-intents evaluate scores.jsonl FILE --plots plots
+    micro-intents evaluate FILE --ablate
 
     rank: where the subject stood that a customer then carted or bought. next: the same among subjects that the customer
     had never touched (the rule: what most customers touched). detect: after each view, whether a subject is carted or
     bought within the horizon; soon: within 24 hours. emission: what intents at the threshold would have been worth; in
     "f1 once" one intent stands for one cart or purchase.
+
+    With --ablate there is no scores file: RECORDING is replayed in process, learning from cold, and beside the model
+    learn others that lack a group of features, or have one group only. All are asked the questions of detect when they
+    come, with what was learned until then; the choice, which orders the subjects before a cart or purchase, is asked of
+    those touched before. A difference has its 95 % interval over the same resamples of customers.
     """
+    if recording is None or ablate:
+        _check_alone(recording, ablate)
+        from streams.commands.ablation import ablate as show
+
+        show(scores, settings, limit, fold, bootstrap or RESAMPLES, seed, as_json=as_json)
+        return
     from intents.assessment import ascertain, assess
     from intents.bootstrap import SEED
     from intents.occurrences import Questions
@@ -140,13 +144,29 @@ def command(
     sure = None
     if bootstrap or against:
         with progress("resampling customers", "resamples") as update:
-            sure = ascertain(found, bootstrap or _RESAMPLES, SEED if seed is None else seed, other, update)
+            sure = ascertain(found, bootstrap or RESAMPLES, SEED if seed is None else seed, other, update)
     if as_json:
         click.echo(json.dumps(found.to_dict(sure), indent=2))
     else:
         _print(found, sure, by, limit)
     if plots is not None:
         _plot(found, plots)
+
+
+def _check_alone(recording: Path | None, ablate: bool) -> None:
+    """Refuse what goes with the other way only, with a scores file or without."""
+    context = click.get_current_context()
+    if not ablate:
+        raise click.UsageError(
+            "two files are needed, SCORES and RECORDING (--ablate takes the recording alone)", context
+        )
+    if recording is not None:
+        raise click.UsageError("--ablate replays the recording itself: give it alone, without scores", context)
+    given = [name for name in _NOT_ALONE if context.params.get(name)]
+    if given:
+        raise click.UsageError(
+            f"--{given[0].replace('targets', 'target')} needs a scores file: not with --ablate", context
+        )
 
 
 def _evidence(path: Path, recording: Path, asked: "Questions", fold: "Fold | None", settings: "Settings") -> "Evidence":

@@ -5,9 +5,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
+
+if TYPE_CHECKING:
+    from intents.evidence import Fold
 
 Function = Callable[..., None]
 
@@ -15,6 +18,8 @@ RECORDING = click.Path(exists=True, dir_okay=False, path_type=Path)
 """A file that is there."""
 OUTPUT = click.Path(dir_okay=False, writable=True, path_type=Path)
 """A file that will be written."""
+WARM_START = click.option("--warm-start", type=RECORDING, help="A snapshot whose model is where learning begins.")
+"""The option of that name."""
 
 _OVERRIDES: Final[dict[str, Callable[[Function], Function]]] = {
     "broker": click.option("--broker", metavar="HOST:PORT", help="Kafka's address (several by commas, or a URL)."),
@@ -43,6 +48,26 @@ class WrongSetting(click.ClickException):
     """A setting that cannot be used; exit code 2, as for wrong options."""
 
     exit_code = 2
+
+
+class _FoldType(click.ParamType):
+    """A fold of the customers: 1/4 to 4/4."""
+
+    name = "fold"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> "Fold":
+        """Number and count of the folds."""
+        from intents.evidence import Fold
+
+        number, _, parts = str(value).partition("/")
+        if not (number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
+            self.fail(f"{value!r} is no fold: 1/4 is the first of four, 4/4 the last", param, ctx)
+        return Fold(int(number), int(parts))
+
+
+def customers_fold(what: str) -> Callable[[Function], Function]:
+    """The option for a fold of the customers, the same split everywhere; `what` is its help."""
+    return click.option("--customers-fold", "fold", type=_FoldType(), metavar="K/N", help=what)
 
 
 def with_settings(*names: str) -> Callable[[Function], Function]:
@@ -89,6 +114,7 @@ def plain_failures(secrets: Iterable[str] = ()) -> Iterator[None]:
     """Turn errors that say what to do into a Failure, without the secrets."""
     from features.store import StoreUnavailable
     from intents.catalog import CatalogueError
+    from intents.snapshots import UnusableSnapshot
     from streams.broker import BrokerFailed
     from streams.children import ServiceFailed
     from streams.endpoints import CannotListen
@@ -106,6 +132,9 @@ def plain_failures(secrets: Iterable[str] = ()) -> Iterator[None]:
         raise Failure(plain(str(error))) from error
     except (CatalogueError, BrokenRecording, UnknownFormat) as error:
         raise Failure(plain(str(error))) from error
+    except UnusableSnapshot as error:
+        again = "learn one that fits: micro-intents train --from RECORDING"
+        raise Failure(plain(f"{error}; {again}")) from error
     except OSError as error:
         if error.filename is None:
             raise

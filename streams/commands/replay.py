@@ -1,21 +1,21 @@
 """`micro-intents replay`: a recording once more, into Kafka or in process."""
 
 import asyncio
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from streams.commands.options import OUTPUT, RECORDING, Failure, with_settings
+from streams.commands.in_process import Part, part_options, said_of_model, told_of, work
+from streams.commands.options import OUTPUT, RECORDING, WARM_START, with_settings
 
 if TYPE_CHECKING:
+    from intents.evidence import Fold
     from streams.commands.console import Update
-    from streams.recordings import Recording, RecordingBatch
-    from streams.replay import Outputs, Summary
+    from streams.recordings import RecordingBatch
     from streams.settings import Settings
 
-_ONLY_IN_PROCESS = ("learn", "save_model", "intents", "scores", "dead", "model", "catalogue")
+_ONLY_IN_PROCESS = ("learn", "warm_start", "save_model", "intents", "scores", "dead", "model", "catalogue")
 
 
 class Speed(click.ParamType):
@@ -40,9 +40,9 @@ class Speed(click.ParamType):
 @click.argument("file", type=RECORDING)
 @click.option("--in-process", is_flag=True, help="Without Kafka and Redis: work it here, with the same code.")
 @click.option("--speed", type=Speed(), help="Into Kafka: 60 is a minute a second; max (default) as fast as it goes.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The first N events only.")
-@click.option("--sort", is_flag=True, help="Sort by event time first (reads the whole file into memory).")
+@part_options
 @click.option("--learn", is_flag=True, help="In process: learn on the way, every 5 minutes of event time.")
+@WARM_START
 @click.option("--save-model", type=OUTPUT, help="In process, with --learn: write the last snapshot there.")
 @click.option("--intents", type=OUTPUT, help="In process: write the intents there, JSON lines in file order.")
 @click.option("--scores", type=OUTPUT, help="In process: write what the model said there, for `evaluate`.")
@@ -55,7 +55,9 @@ def command(
     speed: float | str | None,
     limit: int | None,
     sort: bool,
+    fold: "Fold | None",
     learn: bool,
+    warm_start: Path | None,
     partitions: int | None,
     settings: "Settings",
     **outputs: Path | None,
@@ -69,22 +71,29 @@ def command(
     micro-intents replay FILE --speed 60           into Kafka, a minute of event time a second
     micro-intents replay FILE                      into Kafka, as fast as it goes: a trainer may lag meanwhile
     micro-intents replay FILE --in-process --learn --scores scores.jsonl --save-model last.snapshot
+    micro-intents replay FILE --in-process --learn --warm-start other.snapshot --scores scores.jsonl
     micro-intents replay FILE --in-process --model last.snapshot --intents intents.jsonl
 
-    With --model alone the model stays as it is; with --learn too it is where learning begins.
+    With --model the model stays as it is; with --learn it learns, from nothing or from that of --warm-start on.
     """
-    _check(in_process, speed, learn, partitions, outputs)
+    _check(in_process, speed, learn, warm_start, partitions, settings, outputs)
     from streams.recordings import open_recording
 
-    recording = open_recording(file)
+    part = Part(open_recording(file), limit, sort, fold)
     if in_process:
-        _in_process(recording, limit, sort, learn, partitions or 8, settings, outputs)
+        _in_process(part, learn, warm_start, partitions or 8, settings, outputs)
     else:
-        _into_kafka(recording, limit, sort, None if speed in (None, "max") else float(str(speed)), settings)
+        _into_kafka(part, None if speed in (None, "max") else float(str(speed)), settings)
 
 
 def _check(
-    in_process: bool, speed: object, learn: bool, partitions: int | None, outputs: dict[str, Path | None]
+    in_process: bool,
+    speed: object,
+    learn: bool,
+    warm_start: Path | None,
+    partitions: int | None,
+    settings: "Settings",
+    outputs: dict[str, Path | None],
 ) -> None:
     """Refuse options that do not go together."""
     context = click.get_current_context()
@@ -92,8 +101,6 @@ def _check(
         raise click.UsageError(
             "--speed paces a replay into Kafka; in process it always goes as fast as it can", context
         )
-    if outputs["save_model"] and not learn:
-        raise click.UsageError("--save-model keeps what was learned: add --learn", context)
     paths = [path.resolve() for path in (context.params["file"], *outputs.values()) if path]
     if len(set(paths)) < len(paths):
         raise click.UsageError("two of the files are the same one", context)
@@ -103,91 +110,55 @@ def _check(
         if given:
             option = "--" + given[0].replace("_", "-").replace("catalogue", "catalog")
             raise click.UsageError(f"{option} is for --in-process: in Kafka, workers read their own settings", context)
-
-
-def _share(recording: "Recording", batch: "RecordingBatch", count: int, limit: int | None) -> float:
-    """How much of the replay is done, by the file or by the limit."""
-    by_file = batch.read_bytes / max(1, recording.size_bytes)
-    return min(1.0, max(by_file if not limit else 0.0, count / limit if limit else 0.0))
+    if outputs["save_model"] and not learn:
+        raise click.UsageError("--save-model keeps what was learned: add --learn", context)
+    if warm_start and not learn:
+        raise click.UsageError("--warm-start is where learning begins: add --learn, or say --model", context)
+    if in_process and learn and settings.model:
+        raise click.UsageError(
+            "--model (or MICRO_INTENTS_MODEL) is a model that stays as it is: with --learn say --warm-start", context
+        )
 
 
 def _in_process(
-    recording: "Recording",
-    limit: int | None,
-    sort: bool,
+    part: Part,
     learn: bool,
+    warm_start: Path | None,
     partitions: int,
     settings: "Settings",
     paths: dict[str, Path | None],
 ) -> None:
-    from intents.snapshots import UnusableSnapshot
-    from streams.commands.console import progress
-    from streams.replay import Outputs, Seen, Summary, replay_in_process
+    from features.core_bundle import CORE
+    from streams.commands.console import cells, results
+    from streams.models import starting_point
+    from streams.replay import Outputs
 
-    catalogue = settings.load_catalogue()
     outputs = Outputs(paths["intents"], paths["scores"], paths["dead"], paths["save_model"])
-    seen = Seen()
-    left_out: Counter[str] = Counter()
-    with progress(f"replaying {recording.path.name}", "events") as update:
-
-        def told(batch: "RecordingBatch", summary: Summary) -> None:
-            update(_share(recording, batch, summary.records, limit), summary.events)
-
-        batches = recording.batches(limit=limit, sort_by_time=sort, left_out=left_out)
-        if settings.catalogue:
-            batches = seen.watching(batches)
-        work = replay_in_process(batches, settings, catalogue, outputs, learn=learn, partitions=partitions, told=told)
-        try:
-            summary = asyncio.run(work)
-        except UnusableSnapshot as error:
-            raise Failure(str(error)) from error
-    _print(recording, summary, left_out, outputs, settings)
-    for idle in seen.idle_rules(Path(settings.catalogue), catalogue) if settings.catalogue and not limit else []:
-        click.echo(idle, err=True)
-
-
-def _print(
-    recording: "Recording", summary: "Summary", left_out: Counter[str], outputs: "Outputs", settings: "Settings"
-) -> None:
-    from streams.commands.console import cells, results, table
-
-    console = results()
-    made_up = " (made up)" if (recording.header or {}).get("made_up") else ""
-    console.print(cells(f"{recording.path.name}: {recording.format}{made_up}")[0], style="bold")
-    shown = table("", "count")
-    shown.add_row(*cells("records read", f"{summary.records:,}"))
-    for reason, count in left_out.items():
-        shown.add_row(*cells(f"rows left out: {reason}", f"{count:,}"))
-    shown.add_row(*cells("events worked", f"{summary.events:,}"))
-    shown.add_row(*cells("records refused", f"{summary.refused.total():,}"))
-    for reason, count in summary.refused.most_common(8):
-        shown.add_row(*cells(f"  {reason}", f"{count:,}"))
+    first = str(warm_start or settings.model)
+    start = starting_point(first, CORE) if first else None
+    summary = work(part, settings, outputs, doing="replaying", learn=learn, start=start, partitions=partitions)
+    shown = told_of(part, summary)
     shown.add_row(*cells("intent events", f"{summary.intents.total():,}"))
     for status, count in summary.intents.most_common():
         shown.add_row(*cells(f"  {status}", f"{count:,}"))
     shown.add_row(*cells("events a second", f"{summary.events / max(summary.seconds, 1e-9):,.0f}"))
+    console = results()
     console.print(shown)
-    if summary.model is not None:
-        labels = f"{summary.model.now.positives:,} positive and {summary.model.now.negatives:,} negative labels"
-        state = "loses to its fallback, which is served" if summary.model.losing else "ready"
-        console.print(f"model: {state if summary.model.ready else 'not ready'}, {labels}")
-        if not summary.model.ready and not summary.intents:
-            console.print("A model that is not ready emits nothing: add --learn (and events), or --model SNAPSHOT.")
+    console.print(said_of_model(summary))
+    if summary.model and not summary.model.ready and not summary.intents:
+        console.print("A model that is not ready emits nothing: add --learn (and events), or --model SNAPSHOT.")
     for path in (outputs.intents, outputs.scores, outputs.dead, outputs.model):
         if path is not None:
             click.echo(f"wrote {path}")
     if outputs.scores is not None:
         again = f" --catalog {settings.catalogue}" if settings.catalogue else ""
-        click.echo(f"how good that is: micro-intents evaluate {outputs.scores} {recording.path}{again}")
+        again += f" --customers-fold {part.fold.number}/{part.fold.parts}" if part.fold else ""
+        click.echo(f"how good that is: micro-intents evaluate {outputs.scores} {part.recording.path}{again}")
 
 
-def _into_kafka(
-    recording: "Recording", limit: int | None, sort: bool, speed: float | None, settings: "Settings"
-) -> None:
+def _into_kafka(part: Part, speed: float | None, settings: "Settings") -> None:
     from streams.commands.console import cells, progress, results, table
     from streams.feed import Pace, feed, open_feed
-
-    left_out: Counter[str] = Counter()
 
     async def send(update: "Update") -> tuple[int, int, int, float]:
         async with open_feed(settings.broker, settings.clickstream, settings.partitioner) as opened:
@@ -195,17 +166,16 @@ def _into_kafka(
             began = pace.clock()
 
             def told(batch: "RecordingBatch", sent: int) -> None:
-                update(_share(recording, batch, sent, limit), sent)
+                update(part.share(batch, sent), sent)
 
-            batches = recording.batches(limit=limit, sort_by_time=sort, left_out=left_out)
-            await feed(opened, batches, pace, told)
+            await feed(opened, part.batches(), pace, told)
             return opened.sent, opened.too_long, opened.partitions, pace.clock() - began
 
-    with progress(f"replaying {recording.path.name} into {settings.clickstream}", "events") as update:
+    with progress(f"replaying {part.recording.path.name} into {settings.clickstream}", "events") as update:
         sent, too_long, partitions, seconds = asyncio.run(send(update))
     shown = table("", "count")
     shown.add_row(*cells("records sent and acknowledged", f"{sent:,}"))
-    for reason, count in left_out.items():
+    for reason, count in part.left_out.items():
         shown.add_row(*cells(f"rows left out: {reason}", f"{count:,}"))
     shown.add_row(*cells("left out: longer than workers accept", f"{too_long:,}"))
     shown.add_row(*cells(f"partitions of {settings.clickstream} (by {settings.partitioner})", f"{partitions:,}"))

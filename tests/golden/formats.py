@@ -114,10 +114,11 @@ def examples_values(record: bytes) -> Any:
 
 
 def choices_values(record: bytes) -> Any:
-    """What a record of the examples topic says, with what could have been chosen."""
+    """What a record of the examples topic says, with what could have been chosen, and what a model said."""
     found = examples.unpack(record)
-    names = ("choices", "choice_subjects", "choice_vectors")
-    return examples_values(record) | {name: np.asarray(getattr(found, name)).tolist() for name in names}
+    names = ("choices", "choice_subjects", "choice_vectors", "said")
+    more = {name: np.asarray(getattr(found, name)).tolist() for name in names}
+    return examples_values(record) | more | {"model": found.model}
 
 
 def examples_again(record: bytes) -> bytes:
@@ -188,6 +189,13 @@ def snapshot_values(content: bytes) -> Any:
         "heads": {name: _head(head) for name, head in (("now", model.now), ("soon", model.soon))},
         "later": [found.soon_share, [_question(question) for question in found.later]],
         "tables": tables,
+        "progress": [
+            getattr(found.progress, name) for name in ("clock", "behind", "losing", "since", "streak", "pairs", "loss")
+        ],
+        "bins": [
+            [place, *found.progress.bins[:, place].tolist()]
+            for place in np.flatnonzero(found.progress.bins[0]).tolist()
+        ],
         "reading": [_reading(found.reading), _reading(found.base_reading)],
     }
 

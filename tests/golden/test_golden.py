@@ -46,13 +46,15 @@ def test_the_files_are_worth_their_names() -> None:
     assert len(state["folded"]) == 64 and state["memory"]["floor"] > 0 and len(state["notes"]) == 3
     asked = values_of("examples-v1")
     assert len(asked["asked"]) > 10 and len(asked["outcomes"]) == 3 and len(asked["recent"]) > 6 and asked["head"][-1]
-    assert sum(values_of("examples-v2")["choices"]) > 6
+    chosen = values_of("examples-v2")
+    assert sum(chosen["choices"]) > 6 and chosen["model"] == "1-steered" and 0.29 < max(chosen["said"]) < 1
     outbox = values_of("outbox-v1")
     assert {record[0] for record in outbox} == {"intents", "examples", "dead"}
     snapshot = values_of("snapshot-MISNAP02")
     assert snapshot["reading"][0] != snapshot["reading"][1] and snapshot["names"]
     labels = {name: [parts["touched"][:2], parts["foreseen"][:2]] for name, parts in snapshot["heads"].items()}
     assert min(count for counts in labels.values() for part in counts for count in part) > 0
+    assert snapshot["progress"][0] > 0 and snapshot["progress"][-2] > 2 and len(snapshot["bins"]) > 0
     _, waiting = snapshot["later"]
     answers = [answer for question in waiting for answer in question[5]]
     assert len(waiting) > 1 and set(answers) == {False, True}
@@ -69,12 +71,12 @@ def test_snapshots_of_an_earlier_release_are_refused() -> None:
 
 
 def test_notes_without_soon_are_read() -> None:
-    """States of before have notes that say nothing of a day: read as not known, and kept as they are."""
+    """States of before have notes that say nothing of a day, nor whose word it was: the model's; kept as they are."""
     for note in decode([CUSTOMER], [bytes_of("state-v1")]).notes.values():
         packed = msgspec.msgpack.decode(note)
         assert len(packed) == 3
         found = msgspec.msgpack.decode(note, type=Note)
-        assert (found.event_id, found.version, found.soon) == (packed[0], packed[1], None)
+        assert (found.event_id, found.version, found.soon, found.fallback) == (packed[0], packed[1], None, False)
 
 
 def _later(name: str) -> bytes:

@@ -11,7 +11,7 @@ from features.log import ENTRY
 from features.state import SLOTS, States, decode, encode
 from intents.adoption import Published
 from intents.intent import Evidence, Intent, JourneyStep, ModelName, Source, Status, intent_uuid
-from intents.life import Rules
+from intents.life import Note, Rules
 from intents.subjects import Names, SubjectCollision, subject_hash
 from tests.intents.steered import STEERED, T
 
@@ -70,7 +70,17 @@ def test_an_open_intent_is_as_its_life_had_left_it() -> None:
     assert slot["intent_id"].tobytes().hex() == last.intent_id.replace("-", "")
     again = decode(["anna"], encode(states, STEERED.hash))
     assert np.array_equal(again.slots, states.slots) and again.notes == states.notes
-    assert msgspec.msgpack.decode(states.notes[0, 0]) == ["e9", "12-ab", msgspec.to_builtins(last.journey), 7_001]
+    assert msgspec.msgpack.decode(states.notes[0, 0]) == [
+        *("e9", "12-ab", msgspec.to_builtins(last.journey), 7_001, False)
+    ]
+
+
+def test_whose_word_it_was() -> None:
+    """Of an intent that the fallback spoke of last, that is taken over too."""
+    states = anna()
+    fallback = msgspec.structs.replace(intent(), model=ModelName("fallback", "12-ab", "main"))
+    published(fallback).install(states, RULES, Names())
+    assert msgspec.msgpack.decode(states.notes[0, 0], type=Note).fallback
 
 
 def test_an_open_intent_of_a_model_without_a_day() -> None:

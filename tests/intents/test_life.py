@@ -2,14 +2,19 @@
 
 import asyncio
 import math
+from dataclasses import replace
 
 import pytest
 
 from features.memory_store import MemoryStore
 from features.state import States, UnreadableState, decode, encode
+from intents.catalog import Catalogue
+from intents.detect import Setup
+from intents.intent import Intent
 from intents.life import Rules
 from intents.subjects import subject_hash
-from tests.intents.replaying import MINUTE, Drive
+from intents.tables import Tables
+from tests.intents.replaying import MINUTE, Drive, in_chunks
 from tests.intents.steered import HORIZON, LATENESS, STEERED, Shop, T, steered_model
 
 LONG = Rules(horizon_ms=30 * MINUTE, cooldown_ms=60 * MINUTE)
@@ -106,6 +111,45 @@ def test_not_ready_emits_nothing_new() -> None:
     shop = Shop(model=steered_model(ready=False))
     shop.view(0, "tea", 0.99)
     assert shop.lives() == []
+
+
+def test_the_fallback_speaks_and_says_so() -> None:
+    """A model that loses is not asked: what was touched last is wanted as often as ever, whatever the model thinks."""
+    tables = Tables()
+    tables.ranks[0], tables.ranks[1, :2] = 990.0, (499.9, 99.9)
+    shop = Shop(model=replace(steered_model(tables=tables, soon=True), losing=True))
+    shop.view(0, "tea", 0.99)
+    shop.view(1, "rum", 0.01)
+    shop.do("purchase", 2, "rum")
+    shop.clock(HORIZON + 10)
+    told = shop.intents()
+    assert [(one.status, one.intent, one.confidence) for one in told] == [
+        ("detected", "tea", 0.5),
+        ("detected", "rum", 0.5),
+        ("weakened", "tea", 0.1),
+        ("fulfilled", "rum", 0.5),
+        ("expired", "tea", 0.1),
+    ]
+    assert {(one.model.name, one.soon) for one in told} == {("fallback", None)}
+    assert [one.evidence[0].text for one in told[:3]] == ["looked at last", "looked at last", "looked at lately"]
+
+
+def test_whose_word_it_is_stays_with_it() -> None:
+    """An intent ends by the name of who spoke last, though another speaks meanwhile."""
+    tables = Tables()
+    tables.ranks[0], tables.ranks[1, 0] = 990.0, 499.9
+    for first, name in ((True, "fallback"), (False, "logistic")):
+        shop = Shop(model=replace(steered_model(tables=tables), losing=first))
+        shop.view(0, "tea", 0.5)
+        shop.clock(HORIZON + 10)
+        catalogue = Catalogue()
+        setup = Setup(STEERED, catalogue, catalogue.names, shop.rules)
+        store, told = MemoryStore(), list[Intent]()
+        for losing, lane, begin in ((first, shop.records[:1], 0), (not first, shop.records, 1)):
+            model = replace(shop.model, losing=losing)
+            drive = Drive(setup, model, [lane], store=store, begin=begin)
+            told += asyncio.run(drive.run(in_chunks([lane], 9))).intents[0]
+        assert [(one.status, one.model.name) for one in told] == [("detected", name), ("expired", name)]
 
 
 # Changing

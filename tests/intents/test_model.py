@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.core_bundle import CORE
-from intents.head import CALIBRATION_PRIOR, PRIOR, UNMOVED
+from intents.head import CALIBRATION_PRIOR, PRIOR
 from intents.model import NOW_INTERCEPT, SOON_INTERCEPT, SOON_MS, SOON_PRIOR, Model, regressed_names, whole_vectors
 from intents.tables import MODEL_FEATURES
 from tests.intents.naive_model import NaiveModel
@@ -21,14 +21,14 @@ RANKS = np.array([0, 1, 5, 63, 64, 70])
 
 
 def test_untrained() -> None:
-    """A model before the first label: each head says its intercept, `now` may be calibrated, `soon` learns slower."""
+    """A model before the first label: each head says its intercept; `soon` learns slower."""
     model = Model.untrained(CORE)
     vectors = np.ones((len(NAMES), len(RANKS)), dtype=np.float32)
     for head, intercept in ((model.now, NOW_INTERCEPT), (model.soon, SOON_INTERCEPT)):
         assert head.probability(vectors, RANKS).tolist() == pytest.approx([1 / (1 + np.exp(-intercept))] * len(RANKS))
     assert (model.now.touched.precision[0, 0], model.soon.foreseen.precision[0, 0]) == (PRIOR, SOON_PRIOR)
     assert model.now.foreseen.calibration_precision[0, 0] == CALIBRATION_PRIOR
-    assert model.soon.touched.calibration_precision[1, 1] == UNMOVED
+    assert model.soon.touched.calibration_precision[1, 1] == CALIBRATION_PRIOR
     assert SOON_MS == 86_400_000 and not model.ready
 
 

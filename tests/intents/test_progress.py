@@ -140,9 +140,11 @@ def test_six_hours_behind() -> None:
 
 def test_a_break_begins_anew() -> None:
     """One moment ahead in between, and the six hours begin again."""
-    lead = [pairs(5.5, 3_000, 1e-6)]
-    _, changes = told([*steadily(range(6), BAD), *lead, *steadily(np.arange(6.0, 11.0).tolist(), BAD)])
-    assert changes == []
+    progress, _ = told([*steadily(range(6), BAD), pairs(5.5, 1_500, 1e-6)])
+    assert progress.behind < 0 and progress.streak == 0
+    behind = [told(steadily([hour], BAD), progress)[0].behind > 0 for hour in (6, 7)]
+    assert behind == [False, True]
+    assert told(steadily(range(8, 20), BAD), progress)[1] == [13.0]
 
 
 def test_the_past_does_not_decide() -> None:

@@ -97,14 +97,18 @@ def test_every_line() -> None:
 
 
 def test_the_next_day_beside() -> None:
-    """Once a day's answers are known, a view's line says the same candidates' chances within a day, best first."""
+    """Once a day's answers are known, a view's line says the same candidates' chances within a day, best first.
+
+    But not while the model loses, as it does in so small a shop at first.
+    """
     lines = run(made_up(seed=4, customers=60, events=2_400, days=4.0)).lines()
     known = [n for n, line in enumerate(lines) if "soon" in line]
-    assert 300 < len(known) < len(lines) - 300
+    losing = {n for n, line in enumerate(lines) if line.get("losing")}
+    assert 300 < len(known) < len(lines) - 300 and len([n for n in losing if n > known[0]]) > 50
     for n, line in enumerate(lines):
-        assert ("soon" in line) == (n >= known[0] and line["ask"] == "detect")
+        assert ("soon" in line) == (n >= known[0] and line["ask"] == "detect" and n not in losing)
         keys = ["ask", "customer_id", "time", "event_id", *["intent"] * (line["ask"] == "rank"), "scores"]
-        assert [key for key in line if key != "ready"] == keys + ["soon"] * ("soon" in line)
+        assert [key for key in line if key not in ("ready", "losing")] == keys + ["soon"] * ("soon" in line)
     for n in known:
         soon = [p for _, p in lines[n]["soon"]]
         assert soon == sorted(soon, reverse=True) and all(0 <= p <= 1 for p in soon)

@@ -19,6 +19,7 @@ from features.core_bundle import CORE
 from intents.examples import LARGEST
 from intents.head import ARRAYS, Head
 from intents.model import SOON_PRIOR, Model
+from intents.progress import BINS, Progress
 from intents.snapshots import MAGIC, RIVER, UnusableSnapshot, decode, encode
 from intents.tables import Tables
 from intents.training import Checkpoint, Reading, Trainer
@@ -191,6 +192,7 @@ def test_another_bundle() -> None:
         *("now.touched.means", "now.foreseen.variances", "soon.touched.weights", "now.touched.precision"),
         *("now.totals", "base.moves", "now.ranks", "later.columns", "later.soon", "later.asked"),
         *("choice.weights", "choice.precision", "choice.squares"),
+        *("progress.totals", "progress.bins"),
     ],
 )
 def test_not_finite(array: str, number: float) -> None:
@@ -198,10 +200,14 @@ def test_not_finite(array: str, number: float) -> None:
     refused(with_number(snapshot(), array, 3, number), "not finite")
 
 
-@pytest.mark.parametrize("name", ["soon_share", "sums"])
+@pytest.mark.parametrize("name", ["soon_share", "sums", "progress"])
 def test_header_not_finite(name: str) -> None:
     """The header's numbers must be finite too."""
-    change: Any = {"soon_share": float("nan"), "sums": [1.0, float("inf"), 1.0, 1.0]}[name]
+    change: Any = {
+        "soon_share": float("nan"),
+        "sums": [1.0, float("inf"), 1.0, 1.0],
+        "progress": [5, -float("inf"), False, -1, 0],
+    }[name]
     refused(with_header(snapshot(), lambda h: h.__setitem__(name, change)), "not finite")
 
 
@@ -224,6 +230,7 @@ def _shape(name: str) -> list[int]:
         *("now.totals", "base.successors", "now.moves", "base.ranks", "now.touched.means", "now.subjects"),
         *("later.asked", "later.columns", "later.ranks", "later.customers", "later.subjects", "later.soon"),
         *("choice.weights", "choice.squares", "now.companions", "base.companion_counts"),
+        *("progress.totals", "progress.bins"),
     ],
 )
 def test_shapes(name: str) -> None:
@@ -392,6 +399,30 @@ def test_damaged_anywhere(data: st.DataObject) -> None:
     assert finite(found.model)
     found.model.tables.likely_next(some)
     assert len(encode(found)) > 0
+
+
+@pytest.mark.parametrize(
+    "duel",
+    [
+        *([-2, 0.0, False, -2, 0], [5, 0.0, False, 6, 1], [5, 0.0, False, -2, 1]),
+        *([5, 0.0, False, 5, -1], [2**60, 0.0, True, -1, 0], [5, 0.0, True, -1, 2**60]),
+    ],
+)
+def test_duels_that_cannot_be(duel: list[Any]) -> None:
+    """A model cannot be behind since before time or after it, nor over fewer pairs than none, or than there can be."""
+    refused(with_header(snapshot(), lambda h: h.__setitem__("progress", duel)), "do not belong together")
+
+
+def test_how_good_it_was_is_kept() -> None:
+    """Fading sums and the duel come back as they were, and the model with whether it loses."""
+    progress = Progress(1_700_000_000_000, np.arange(5.0) / 3, np.arange(2.0 * BINS).reshape(2, BINS), -0.7, True, 9, 4)
+    found = decode(encode(Checkpoint(Model.untrained(CORE), Reading(), Tables(), Reading(), progress=progress)), CORE)
+    assert found.model.losing and not found.model.believed
+    for name in ("clock", "behind", "losing", "since", "streak"):
+        assert getattr(found.progress, name) == getattr(progress, name)
+    assert found.progress.totals.tobytes() == progress.totals.tobytes()
+    assert found.progress.bins.tobytes() == progress.bins.tobytes()
+    assert not decode(snapshot(), CORE).model.losing
 
 
 def test_checkpoint_of_parts() -> None:

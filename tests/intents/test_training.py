@@ -277,7 +277,10 @@ def test_a_model_that_loses(caplog: pytest.LogCaptureFixture) -> None:
     assert 12 + 6 < changes[0] <= 28 and 28 + 6 < changes[1] <= 48
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == 2 and all(record.levelname == "WARNING" for record in caplog.records)
-    assert told[0].startswith("at 2023-11-15T") and "version 5-told, loses to its fallback, which is served" in told[0]
+    assert (
+        told[0].startswith("at 2023-11-15T17:14:19 UTC of event time")
+        and "version 5-told, loses to its fallback, which is served" in told[0]
+    )
     assert "wins again, and is served again: log loss" in told[1]
     for hour in (*changes, changes[0] - 1, 48):
         found = decode(encode(taught(*turning()[: hour + 1]).checkpoint()), CORE)

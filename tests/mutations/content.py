@@ -13,9 +13,11 @@ _TRAINING: Final = "intents/training.py"
 _HEAD: Final = "intents/head.py"
 _QUESTIONS: Final = "intents/questions.py"
 _SNAPSHOTS: Final = "intents/snapshots.py"
+_TRAIN: Final = "streams/train.py"
 _APPLIES: Final = "tests/features/test_apply.py::"
 _WORKS: Final = "tests/streams/test_worker.py::"
 _LEARNS: Final = "tests/intents/test_training.py::"
+_TRAINS: Final = "tests/streams/test_train.py::"
 _ASKS: Final = "tests/intents/test_questions.py::"
 
 ONCE: Final = [
@@ -179,8 +181,8 @@ LABELS: Final = [
     Mutation(
         "sample: each stands for those left out",
         _TRAINING,
-        "self.soon.learn(columns, ranks, labels, weights / self.questions.share)",
-        "self.soon.learn(columns, ranks, labels, weights)",
+        "            weights = weights / self.questions.share\n",
+        "",
         _LEARNS + "test_what_is_left_of_a_sample_counts_for_all",
     ),
     Mutation(
@@ -263,6 +265,34 @@ MODELS: Final = [
         "if not np.isfinite(columns).all():",
         "if False:",
         "tests/intents/test_head.py::test_refuses_what_would_poison",
+    ),
+    Mutation(
+        "warm start: not beside a snapshot to go on from",
+        _TRAIN,
+        "        if found is None:\n",
+        "        if True:\n",
+        _TRAINS + "test_a_warm_start_where_there_is_a_snapshot",
+    ),
+    Mutation(
+        "warm start: workers have it at once",
+        _TRAIN,
+        "store.url, store.save(content, 0))",
+        "store.url, content_hash(content))",
+        _TRAINS + "test_a_warm_start",
+    ),
+    Mutation(
+        "warm start: one of two for everybody",
+        _TRAIN,
+        "            found = store.newest(CORE)  # where another trainer warm starts too, the same for both\n",
+        "",
+        _TRAINS + "test_two_warm_starts",
+    ),
+    Mutation(
+        "warm start: what was read elsewhere does not count",
+        "streams/models.py",
+        "    return beginning(load_model(path, bundle))",
+        "    return decode(Path(path).read_bytes(), bundle)",
+        "tests/streams/test_models.py::test_a_starting_point",
     ),
 ]
 """Models."""

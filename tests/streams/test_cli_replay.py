@@ -49,7 +49,7 @@ def _replay(recording: Path, *arguments: str | Path) -> Result:
     return CliRunner().invoke(cli, ["replay", str(recording), "--in-process", *map(str, arguments)])
 
 
-def _count(output: str, what: str) -> int:
+def counted(output: str, what: str) -> int:
     """The number of a row of a table."""
     found = re.search(rf"{what} +│ +([\d,]+) │", output)
     assert found, output
@@ -80,11 +80,11 @@ def test_summary_counts_what_was_written(played: Played) -> None:
     """The table's numbers are those of the files: events, intents by status, refused."""
     statuses = Counter(line["status"] for line in played.lines("intents.jsonl"))
     assert {"detected", "fulfilled", "expired"} <= statuses.keys()
-    assert _count(played.output, "events worked") == EVENTS
-    assert _count(played.output, "intent events") == statuses.total()
+    assert counted(played.output, "events worked") == EVENTS
+    assert counted(played.output, "intent events") == statuses.total()
     for status, count in statuses.items():
-        assert _count(played.output, f"  {status}") == count
-    assert _count(played.output, "records refused") == 0 == len(played.lines("dead.jsonl"))
+        assert counted(played.output, f"  {status}") == count
+    assert counted(played.output, "records refused") == 0 == len(played.lines("dead.jsonl"))
     assert "micro-intents JSON lines (made up)" in played.output
     assert f"how good that is: micro-intents evaluate {played.folder}/scores.jsonl" in played.output
 
@@ -94,7 +94,7 @@ def test_the_first_events_have_the_same_scores(played: Played) -> None:
     part = played.folder / "part.jsonl"
     done = _replay(played.recording, "--learn", "--catalog", played.catalogue, "--scores", part, "--limit", str(FIRST))
     assert done.exit_code == 0
-    assert _count(done.output, "events worked") == FIRST
+    assert counted(done.output, "events worked") == FIRST
     scores = part.read_bytes()
     assert (played.folder / "scores.jsonl").read_bytes().startswith(scores)
     ready = [line.get("ready", True) for line in played.lines("part.jsonl")]
@@ -150,10 +150,10 @@ def test_a_frozen_model_stays_as_it_is(played: Played) -> None:
 
 
 def test_learning_goes_on_from_a_model(played: Played) -> None:
-    """With --model and --learn it is ready from the first line, and ends with more labels than it began with."""
+    """With --warm-start it is ready from the first line, and ends with more labels than it began with."""
     snapshot, later = played.folder / "last.snapshot", played.folder / "later.snapshot"
     scores = played.folder / "on.jsonl"
-    options: list[str | Path] = ["--model", snapshot, "--learn", "--save-model", later, "--scores", scores]
+    options: list[str | Path] = ["--warm-start", snapshot, "--learn", "--save-model", later, "--scores", scores]
     assert _replay(played.recording, "--catalog", played.catalogue, *options).exit_code == 0
     before, after = (decode(path.read_bytes(), CORE).model for path in (snapshot, later))
     assert "ready" not in played.lines("on.jsonl")[0]
@@ -169,9 +169,9 @@ def test_refused_records_are_counted_and_kept(played: Played) -> None:
     spoilt.write_bytes(b"\n".join([*lines[:200], *bad, *lines[200:300], bad[1]]) + b"\n")
     done = _replay(spoilt, "--dead", dead)
     assert done.exit_code == 0
-    assert _count(done.output, "events worked") == 299
-    assert _count(done.output, "records refused") == 4
-    assert _count(done.output, r"  invalid: Invalid enum value … - at `\$.kind`") == 2
+    assert counted(done.output, "events worked") == 299
+    assert counted(done.output, "records refused") == 4
+    assert counted(done.output, r"  invalid: Invalid enum value … - at `\$.kind`") == 2
     letters = played.lines("spoilt.dead")
     assert Counter(letter["value"] for letter in letters if "value" in letter) == {
         bad[0].decode(): 1,
@@ -204,7 +204,10 @@ def test_a_model_that_is_none_is_refused(played: Played) -> None:
         (["--in-process", "--speed", "60"], "--speed paces a replay into Kafka"),
         (["--in-process", "--save-model", "m"], "--save-model keeps what was learned: add --learn"),
         (["--in-process", "--scores", "same", "--intents", "same"], "two of the files are the same one"),
+        (["--in-process", "--warm-start", "CATALOGUE"], "--warm-start is where learning begins: add --learn"),
+        (["--in-process", "--learn", "--model", "CATALOGUE"], "stays as it is: with --learn say --warm-start"),
         (["--learn"], "--learn is for --in-process"),
+        (["--warm-start", "CATALOGUE"], "--warm-start is for --in-process"),
         (["--scores", "s"], "--scores is for --in-process"),
         (["--catalog", "CATALOGUE"], "--catalog is for --in-process"),
         (["--partitions", "4"], "--partitions is for --in-process"),
@@ -291,6 +294,6 @@ def test_rows_without_a_customer_are_counted(tmp_path: Path) -> None:
         "1,2,LAMP,3,2010-12-01 08:26:00,1,7.0,Eire\n1,2,LAMP,3,2010-12-01 08:26:00,1,,Eire\n"
     )
     done = _replay(path)
-    assert _count(done.output, "records read") == _count(done.output, "events worked") == 1
-    assert _count(done.output, "rows left out: no CustomerID") == 1
-    assert _count(done.output, "records refused") == 0
+    assert counted(done.output, "records read") == counted(done.output, "events worked") == 1
+    assert counted(done.output, "rows left out: no CustomerID") == 1
+    assert counted(done.output, "records refused") == 0

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from features.core_bundle import CORE
 from intents.model_store import ModelStore
+from intents.snapshots import content_hash, decode
 from streams.children import wait_for
 from streams.shop import DEMO_CATALOGUE
 from streams.simulate import simulate
@@ -59,3 +61,32 @@ def test_worker_and_trainer(ready: Installation, redis_url: str, tmp_path: Path)
             "1 running"
         )
     assert '"level": "info"' in (tmp_path / "worker.log").read_text()  # no terminal, so JSON
+
+
+def test_a_trainer_begins_with_what_was_learned_from_a_recording(
+    ready: Installation, redis_url: str, tmp_path: Path
+) -> None:
+    """Its snapshot reaches the worker before any event, detects, and is learned on; later the store's own is used."""
+    recording, catalogue, warm = tmp_path / "shop.jsonl", tmp_path / "shop.toml", tmp_path / "warm.snapshot"
+    simulate(recording, customers=60, events=1_600, days=0.4, seed=3)
+    catalogue.write_text(DEMO_CATALOGUE)
+    here = Installation(replace(ready.settings, redis_url=redis_url, snapshot_s=1, idle_s=0))
+    part = ["--catalog", str(catalogue), "--save-model", str(warm)]
+    assert here.run("train", "--from", recording, *part).exit_code == 0
+    version = f"0-{content_hash(warm.read_bytes())}"
+    store, logs = ModelStore(here.settings.model_store), [tmp_path / f"{name}.log" for name in ("worker", "one", "two")]
+    train = ["train", "--warm-start", str(warm)]
+    with _running(here, logs[0], "worker", "--catalog", str(catalogue)):
+        wait_for(lambda: "Worker ready" in logs[0].read_text(), "the worker", 40)
+        with _running(here, logs[1], *train):
+            wait_for(lambda: f"model {version}, ready" in logs[0].read_text(), "the worker's model", 40)
+            assert here.run("replay", recording).exit_code == 0
+            wait_for(lambda: max(store.names(), default="") > f"{1:020d}", "a snapshot of the trainer's own", 40)
+        told = here.run("tail", "--from-beginning", "--no-follow", "--json").stdout
+        assert f'"version":"{version}"' in told
+    newest = store.newest(CORE)
+    assert newest is not None
+    assert newest[1].model.now.negatives >= decode(warm.read_bytes(), CORE).model.now.negatives > 500
+    with _running(here, logs[2], *train):
+        wait_for(lambda: "Worker ready" in logs[2].read_text(), "the trainer", 40)
+    assert f"the warm start is not used: {store.url} has {newest[0]} to go on from" in logs[2].read_text()

@@ -15,6 +15,7 @@ from features.log import DAY_MS
 from features.redis_store import RedisStore
 from features.store import Commit, PartitionKey, Verdict
 from intents.model_store import ModelStore
+from intents.progress import Progress
 from intents.snapshots import encode
 from intents.training import Checkpoint, Reading, Trainer
 from streams.broker import find_broker
@@ -50,11 +51,11 @@ def _reading(installation: Installation, topic: str, group: str) -> Iterator[Kaf
         consumer.close()
 
 
-def _model(positives: int) -> bytes:
+def _model(positives: int, *, losing: bool = False) -> bytes:
     empty = Trainer(CORE, 1).checkpoint()
     now = empty.model.now
     now.touched.positives, now.touched.negatives = positives, 5_000
-    return encode(Checkpoint(empty.model, Reading(), empty.base, Reading()))
+    return encode(Checkpoint(empty.model, Reading(), empty.base, Reading(), progress=Progress(losing=losing)))
 
 
 def test_all_is_well(ready: Installation, own_redis: Service) -> None:
@@ -241,7 +242,7 @@ def test_catalogue(tmp_path: Path) -> None:
 
 
 def test_model(tmp_path: Path) -> None:
-    """Ready, not ready, none yet, damaged, two of one offset, a frozen file, and a place nobody knows."""
+    """Ready, not ready, losing, none yet, damaged, two of one offset, a frozen file, and a place nobody knows."""
     url = str(tmp_path / "models")
     assert f"note     model: no snapshot in {url} yet\n         → micro-intents train" in _without_broker(
         MODEL_STORE=url
@@ -260,6 +261,9 @@ def test_model(tmp_path: Path) -> None:
     frozen = tmp_path / "frozen.snapshot"
     frozen.write_bytes(_model(60))
     assert f"ok       model: {frozen} (frozen) is ready" in _without_broker("--model", str(frozen))
+    frozen.write_bytes(_model(60, losing=True))
+    found = f"problem  model: {frozen} (frozen) loses to its fallback, which is served: 60 positive"
+    assert found in _without_broker("--model", str(frozen))
     assert "problem  model: nowhere://models: " in _without_broker("--model-store", "nowhere://models")
 
 

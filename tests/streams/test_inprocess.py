@@ -3,11 +3,15 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from itertools import groupby, pairwise
+from random import Random
 from typing import Any, Final
 
 import pytest
 
 from features.core_bundle import CORE
+from intents.catalog import Catalogue
+from intents.detect import Setup
 from intents.head import ARRAYS
 from intents.life import Rules
 from intents.model import Model
@@ -150,6 +154,44 @@ def test_unverifiable_late() -> None:
     assert dict(letter.headers)["reason"] == b"unverifiable_late"
     assert (letter.key, letter.value) == old
     assert dict(letter.headers)["offset"] == b"200"
+
+
+def shop_that_turns() -> Shop:
+    """Hours of a shop where what is dear is bought, for 14 hours only what is cheap, then again what is dear."""
+    dice, shop = Random(5), Shop()
+    for hour in range(56):
+        turned = 16 <= hour < 30
+        for n in range(80):
+            at, dear, subject = hour * 60 * MINUTE + n * 40_000, dice.random() < 0.25, f"thing-{n % 3}"
+            shop.do("view", at, subject, f"c{hour}-{n}", price=20.0 if dear else 5.0)
+            if dice.random() < (0.8 if dear is not turned else 0.05):
+                shop.do("purchase", at + 1_000, subject, f"c{hour}-{n}")
+    return shop
+
+
+def test_a_fallback_is_served_and_left_again(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Customers turn, and turn back: each time the fallback is served for hours, until the model has learned it."""
+    monkeypatch.setattr("intents.progress.NEEDED", 300)
+    catalogue = Catalogue()
+    replay = InProcess(
+        Setup(STEERED, catalogue, catalogue.names),
+        Model.untrained(STEERED),
+        trainer=Trainer(STEERED, HORIZON, durable=False),
+        partitions=2,
+    )
+    told = [intent for output in run(replay, shop_that_turns().records) for intent, _ in output.intents]
+    detected = [intent for intent in told if intent.status == "detected"]
+    spoke = [(name, list(some)) for name, some in groupby(detected, lambda intent: intent.model.name)]
+    assert [name for name, _ in spoke] == ["logistic", "fallback", "logistic", "fallback", "logistic"]
+    begins = [(some[0].detected_at - T) / 60 / MINUTE for _, some in spoke]
+    assert 16 + 6 < begins[1] < 27 and 30 + 6 < begins[3] < 40
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 4
+    for name, some in spoke:
+        moves = [abs(one.confidence - other.confidence) for one, other in pairwise(some)]
+        assert len(some) > 30 and (max(moves) < 0.01) is (name == "fallback")  # whatever it costs, as likely as ever
+        if name == "fallback":
+            assert {(intent.soon, intent.evidence[0].text) for intent in some} == {(None, "looked at last")}
+            assert some[-1].confidence == pytest.approx(0.38, abs=0.05)
 
 
 # Learning

@@ -26,7 +26,7 @@ ENDS: Final = {"fulfilled", "expired", "forgotten"}
 
 
 def random_model(dice: Random, number: int) -> Model:
-    """A model that nobody trained: its weights, counts and successors are drawn; one in five has yet to learn."""
+    """A model that nobody trained: all is drawn; one in five has yet to learn, one in four loses."""
     subjects = ["party_supplies", "ice_cream", "gift_cards", "toys", "bedding", f"never-{number}"]
     made = handmade(dice.sample(subjects, 4), dice.uniform(-4, 2), dice.randrange(99))
     scale = dice.uniform(-2, 3)
@@ -35,7 +35,8 @@ def random_model(dice: Random, number: int) -> Model:
     if number % 2:  # it has yet to learn of a day
         made.soon.touched.positives = made.soon.foreseen.positives = 0
     made = unready(made) if dice.random() < 0.2 else made
-    return replace(made, version=f"{number}-swapped")
+    made.tables.ranks[:] = np.array([[100.0], [float(number * 7 % 60)]])
+    return replace(made, version=f"{number}-swapped", losing=number % 4 == 3)
 
 
 async def swapped(records: list[Pair], seed: int) -> tuple[list[Intent], set[str]]:
@@ -88,4 +89,5 @@ def test_each_detected_intent_gets_exactly_one_end(seed: int) -> None:
         assert len({intent.expires_at for intent in life}) == 1
     assert len(lives) > 50 and len(spoke) > 10
     assert any(len({intent.model.version for intent in life}) > 1 for life in lives.values())
+    assert {intent.model.name for intent in told} == {"logistic", "fallback"}
     assert np.isfinite([intent.confidence for intent in told]).all()

@@ -10,7 +10,8 @@ from features.bundle import Bundle
 from features.core_bundle import CORE
 from intents.model_store import ModelStore
 from intents.snapshots import UnusableSnapshot, decode, encode
-from streams.models import ModelWatch, load_model
+from intents.training import Trainer
+from streams.models import ModelWatch, load_model, starting_point
 from streams.train import resume
 from tests.intents.test_training import HORIZON, Ask, lesson, taught
 
@@ -70,11 +71,25 @@ def test_a_frozen_file_that_cannot_be_used(tmp_path: Path) -> None:
         load_model(str(tmp_path / "none"), CORE)
     path = tmp_path / "frozen.snapshot"
     path.write_bytes(content(3)[:-1])
-    with pytest.raises(UnusableSnapshot):
+    with pytest.raises(UnusableSnapshot, match=f"{path}: a snapshot is cut short"):
         load_model(str(path), CORE)
     path.write_bytes(content(3))
     with pytest.raises(UnusableSnapshot, match="of bundle"):
         load_model(str(path), Bundle("other", CORE.features))
+
+
+def test_a_starting_point(tmp_path: Path) -> None:
+    """A snapshot's model has learned as much, but nothing was read, and nothing waits: a trainer begins at offset 0."""
+    path = tmp_path / "other.snapshot"
+    open_ones = lesson(Ask(HORIZON + 5, 1, (1, 2)), watermark=HORIZON + 6)
+    path.write_bytes(encode(taught(lesson(Ask(0, 0, (1, 2)), watermark=HORIZON + 1), open_ones).checkpoint()))
+    before, start = decode(path.read_bytes(), CORE), starting_point(str(path), CORE)
+    trainer = Trainer(CORE, HORIZON, start)
+    assert before.reading.next == 2 and before.later
+    assert (trainer.position, trainer.refilling, start.later) == (0, False, [])
+    assert trainer.now.negatives == before.model.now.negatives > 0
+    assert trainer.tables.views == before.model.tables.views > before.base.views
+    assert encode(trainer.checkpoint()) == encode(start)
 
 
 # The newest of a store
@@ -89,6 +104,28 @@ def test_newer(store: ModelStore) -> None:
         model = watch.newer()
         assert model is not None and model.version.startswith(f"{lessons}-")
         assert watch.newer() is None
+
+
+def test_a_model_that_loses(store: ModelStore, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A worker says once when its model begins to lose, and once when it wins again; of a frozen one, at once."""
+    watch, said = ModelWatch(store, CORE), list[str]()
+    for lessons, losing in ((1, False), (2, True), (3, True), (4, False), (5, False)):
+        found = decode(content(lessons), CORE)
+        found.progress.losing = losing
+        store.save(encode(found), lessons)
+        model = watch.newer()
+        assert model is not None and model.losing is losing
+        said += [f"{lessons}: {record.getMessage()}" for record in caplog.records if record.levelname == "WARNING"]
+        caplog.clear()
+    assert len(said) == 2
+    assert said[0].startswith("2: model 2-") and said[0].endswith(" loses to its fallback, which is served")
+    assert said[1].startswith("4: model 4-") and said[1].endswith(" wins again, and is served again")
+    frozen = decode(content(3), CORE)
+    frozen.progress.losing = True
+    path = tmp_path / "frozen.snapshot"
+    path.write_bytes(encode(frozen))
+    assert load_model(str(path), CORE).losing
+    assert f"the model of {path} loses to its fallback, which is served" in caplog.text
 
 
 def test_content_of_another_name(store: ModelStore, caplog: pytest.LogCaptureFixture) -> None:

@@ -22,7 +22,8 @@ from streams.record_chunk import RecordChunk
 from streams.train import Training, resume
 from streams.worker import Worker
 from tests.intents.replaying import Pair
-from tests.intents.steered import HORIZON, LATENESS, Shop
+from tests.intents.steered import HORIZON, LATENESS, Shop, steered_model
+from tests.intents.test_training import turning
 from tests.streams.test_dead_letters import BAD, ancient, mixed
 from tests.streams.test_train import kafka
 from tests.streams.test_train import topic as lessons
@@ -264,7 +265,7 @@ def test_the_trainer(tmp_path: Any) -> None:
     assert (value(metrics.EXAMPLES), value(metrics.UNREADABLE)) == (121, 1)
     now = made.trainer.now
     assert (value(metrics.POSITIVES), value(metrics.NEGATIVES)) == (now.positives, now.negatives)
-    assert value(metrics.NEGATIVES) > 0 and value(metrics.LOSS) == made.trainer.progress.loss > 0
+    assert value(metrics.NEGATIVES) > 0
     assert observer.take_moved() == {("examples", 0)}
     wall = tmp_path / "models"
     wall.write_text("in the way of the folder")
@@ -273,6 +274,35 @@ def test_the_trainer(tmp_path: Any) -> None:
     wall.unlink()
     asyncio.run(made.save())
     assert (value(metrics.UNSAVED), value(metrics.MODEL_OFFSET)) == (1, 121)
+
+
+def test_how_good_what_was_said_is(tmp_path: Any) -> None:
+    """Fading numbers beside the fallback's, shown from the first pair on, and whether the model loses."""
+    app, store = kafka(turning()), ModelStore(str(tmp_path / "models"))
+    made = Training(app.app, resume(store, HORIZON), store, 9_999, observer=Observer.of_trainer())
+    value, names = made.observer.meter.value, ("micro_intents_auc", "micro_intents_log_loss")
+    asyncio.run(made.work(app.chunk(0, 1)))
+    shown = [made.observer.meter.registry.get_sample_value(name) for name in (*names, "micro_intents_model_losing")]
+    assert shown == [None, None, 0]
+    for start, end in ((1, 13), (13, 25), (25, 49)):
+        asyncio.run(made.work(app.chunk(start, end)))
+        told = made.trainer.progress
+        area, precision = told.discrimination()
+        assert [value(it) for it in (metrics.LOSS, metrics.FALLBACK_LOSS, metrics.SAID, metrics.RATE)] == [
+            *(told.loss, told.fallback_loss, told.mean, told.rate)
+        ]
+        assert (value(metrics.AREA), value(metrics.PRECISION), value(metrics.JUDGED)) == (area, precision, told.pairs)
+        assert value(metrics.MODEL_LOSING) == told.losing == (end == 25)
+    assert value(metrics.LOSS) > value(metrics.FALLBACK_LOSS) > 0.1
+
+
+def test_a_worker_shows_a_model_that_loses() -> None:
+    """Ready it is, but it loses."""
+    observer = Observer()
+    for losing in (True, False):
+        observer.speaks(replace(steered_model(), losing=losing))
+        told = [observer.meter.value(it) for it in (metrics.MODEL_READY, metrics.MODEL_LOSING)]
+        assert told == [1, losing]
 
 
 def test_snapshots_that_cannot_be_used(tmp_path: Any) -> None:

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from features.tombstones import Tombstones
 from intents.catalog import Catalogue
 from intents.intent import Intent, JourneyStep, ModelName, Source
 from intents.model import Model
+from intents.training import Trainer
 from streams.cli import cli
 from streams.inprocess import Output
 from streams.partition import Partition, Piece
@@ -490,6 +492,17 @@ def test_a_declared_journey_is_waited_for_but_not_for_ever(
     look(11, offset + 1, intent(offset, journey))
     assert search.found is not None
     assert (search.found.number, search.over) == (chosen, over)
+
+
+def test_a_model_that_loses(shop: Path, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the fallback is served, nothing is told of features that did not speak."""
+    frozen = Trainer.model
+    monkeypatch.setattr(Trainer, "model", lambda trainer: replace(frozen(trainer), losing=True))
+    found = parts(run(shop, "--event", published(told)["source"]["event_id"]).stdout)
+    assert found["Scored, and judged against the open intents"][1] == (
+        "the model loses to its fallback: these are outcome rates by recency"
+    )
+    assert len(found["Candidates, and the features of one"]) == 1
 
 
 # Events of a recording written by hand: no catalogue, a model that is not ready

@@ -13,8 +13,9 @@ from faust.types import TP
 from features.core_bundle import CORE
 from intents.examples import VERSION, NewerExamples
 from intents.model_store import ModelStore
-from intents.snapshots import decode, encode
-from intents.training import PATIENCE_MS, Trainer
+from intents.snapshots import content_hash, decode, encode
+from intents.training import PATIENCE_MS, Checkpoint, Trainer
+from streams.models import ModelWatch, beginning
 from streams.train import KEEP, Training, resume
 from tests.intents.replaying import MINUTE
 from tests.intents.test_training import HORIZON, Ask, Got, lesson, taught
@@ -60,9 +61,9 @@ def clean(records: Sequence[bytes]) -> bytes:
     return bytes_of(taught(*records))
 
 
-def training(app: StandIn, store: ModelStore, every_s: float = NEVER) -> Training:
+def training(app: StandIn, store: ModelStore, every_s: float = NEVER, first: Checkpoint | None = None) -> Training:
     """A trainer's process as it begins, sought to where its trainer is."""
-    made = Training(app.app, resume(store, HORIZON), store, every_s)
+    made = Training(app.app, resume(store, HORIZON, first), store, every_s)
     app.seek(made.trainer.position)
     return made
 
@@ -306,3 +307,95 @@ def test_restarted_between_an_outcome_and_its_late_question(stop: int, store: Mo
     asyncio.run(app.deliver(made.work))
     assert (made.trainer.now.positives, made.trainer.now.negatives) == (0, 2)
     assert bytes_of(made.trainer) == clean(records)
+
+
+# Warm starts
+
+
+def learned_elsewhere(subject: int = 2) -> Checkpoint:
+    """Where a trainer begins whose model comes from another topic."""
+    lessons = [
+        lesson(Ask(n, 2 * n, (1, 2), customer=n), Got(n + 5, 2 * n + 1, subject=subject, customer=n), watermark=n)
+        for n in range(30)
+    ]
+    return beginning(taught(*lessons, lesson(watermark=HORIZON + 100)).model())
+
+
+def test_a_warm_start(store: ModelStore, caplog: pytest.LogCaptureFixture) -> None:
+    """An empty store has the model at once, as of offset 0, for workers too; the trainer learns all records onto it."""
+    caplog.set_level("INFO")
+    first, records = learned_elsewhere(), topic()
+    app = kafka(records)
+    made = training(app, store, first=first)
+    name = f"{0:020d}-{content_hash(encode(first))}.snapshot"
+    assert store.names() == [name] and f"warm start: nothing in {store.url} to go on from, saved {name}" in caplog.text
+    model = ModelWatch(store, CORE).newer()
+    assert model is not None and (model.now.positives, model.now.negatives) == (30, 30)
+    asyncio.run(app.deliver(made.work, 7))
+    asyncio.run(made.save())
+    assert offsets_in(store) == [0, 120]
+    wanted = bytes_of(taught(*records, trainer=Trainer(CORE, HORIZON, first)))
+    assert store.load(store.names()[-1]) == wanted != clean(records)
+    after = decode(wanted, CORE).model.now.negatives
+    assert after == 30 + decode(clean(records), CORE).model.now.negatives
+
+
+def test_a_warm_start_that_is_killed_anywhere(store: ModelStore, caplog: pytest.LogCaptureFixture) -> None:
+    """Started again with the same option, before its first own snapshot or after, it ends as one that never was."""
+    caplog.set_level("INFO")
+    first, records = learned_elsewhere(), topic()
+    app = kafka(records)
+    for until, every_s in ((0, 0.0), (30, NEVER), (60, 0.0), (95, NEVER), (120, 0.0)):
+        made = training(app, store, every_s, first)
+        app.records = [(None, record) for record in records[:until]]
+        asyncio.run(app.deliver(made.work, 9))
+    wanted = bytes_of(taught(*records, trainer=Trainer(CORE, HORIZON, first)))
+    assert store.load(store.names()[-1]) == wanted
+    assert caplog.text.count("warm start: nothing in") == 1
+    # Of the five starts those after a snapshot of its own: the first three found the warm start, or nothing.
+    assert caplog.text.count("the warm start is not used") == 2
+
+
+def test_a_warm_start_where_there_is_a_snapshot(store: ModelStore, caplog: pytest.LogCaptureFixture) -> None:
+    """A store that can be gone on with is, and nothing is put into it; the log says so."""
+    caplog.set_level("INFO")
+    records = topic(60)
+    name = store.save(clean(records), 60)
+    made = training(kafka(records), store, first=learned_elsewhere())
+    assert bytes_of(taught(*topic()[made.trainer.position :], trainer=made.trainer)) == clean(topic())
+    assert store.names() == [name]
+    assert f"the warm start is not used: {store.url} has {name} to go on from" in caplog.text
+
+
+def test_a_warm_start_where_nothing_can_be_used(store: ModelStore, caplog: pytest.LogCaptureFixture) -> None:
+    """Damaged snapshots do not hide it, whatever their offsets; nor is it lost if its own file in the store is."""
+    first = learned_elsewhere()
+    store.save(clean(topic())[:-1], 120)
+    assert bytes_of(resume(store, HORIZON, first)) == encode(first)
+    newest = store.newest(CORE)
+    assert newest is not None and newest[0] == store.names()[0]
+    (Path(store.url) / "main" / store.names()[0]).write_bytes(b"half writ")
+    assert store.newest(CORE) is None
+    assert bytes_of(resume(store, HORIZON, first)) == encode(first)
+
+
+def test_two_warm_starts(store: ModelStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Of two trainers with different ones, at the same time, both go on from the same, which workers have, too."""
+    low, high = sorted((learned_elsewhere(), learned_elsewhere(subject=1)), key=lambda it: content_hash(encode(it)))
+    write = store._fs.pipe_file
+
+    def slowly(path: str, content: bytes) -> None:
+        monkeypatch.setattr(store._fs, "pipe_file", write)
+        assert bytes_of(resume(store, HORIZON, low)) == encode(low)  # the other one, meanwhile
+        write(path, content)
+
+    monkeypatch.setattr(store._fs, "pipe_file", slowly)
+    assert bytes_of(resume(store, HORIZON, high)) == encode(low)
+    assert len(store.names()) == 2 and "2 snapshots claim offset" in caplog.text
+
+
+def test_a_warm_start_into_a_store_that_cannot_be_written(store: ModelStore) -> None:
+    """A trainer that could not hand its model to the workers does not begin: they would go on knowing nothing."""
+    Path(store.url).write_text("in the way of the folder")
+    with pytest.raises(OSError, match="models"):
+        resume(store, HORIZON, learned_elsewhere())
