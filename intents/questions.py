@@ -29,7 +29,8 @@ class Question:
 
     `columns` (f, n) are the candidates' whole vectors, `said` (n,) what the worker's model said of them (nothing, once
     that is judged); `now` and `soon` (n,) say which have had an outcome by now.
-    `soon_open`: it is in the sample.
+    `soon_open`: it is in the sample. `alarms` (n,): thresholds at which each sounds, as bits (None: not counted);
+    `first`: it is the first one of its customer's day.
     """
 
     time: int
@@ -46,6 +47,8 @@ class Question:
     said: F32 = field(default_factory=lambda: np.zeros(0, dtype=np.float32), compare=False)
     now_open: bool = field(default=True, compare=False)
     soon_open: bool = field(default=True, compare=False)
+    alarms: U64 | None = field(default=None, compare=False)
+    first: bool = field(default=False, compare=False)
 
     @property
     def chance(self) -> float:
