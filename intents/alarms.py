@@ -15,7 +15,7 @@ from features.log import DAY_MS, I64, U64, Bool
 from intents.counts import F64
 from intents.targets import ENOUGH_ALARMS, GRID, Target
 
-HALF_LIFE_MS: Final = 7 * DAY_MS
+HALF_LIFE_MS: Final = 2 * DAY_MS
 DEFAULT: Final = 0.15
 """The threshold where no other can be chosen."""
 LOWEST: Final = 0.02

@@ -50,7 +50,10 @@ def test_the_files_are_worth_their_names() -> None:
     assert sum(chosen["choices"]) > 6 and chosen["model"] == "1-steered" and 0.29 < max(chosen["said"]) < 1
     outbox = values_of("outbox-v1")
     assert {record[0] for record in outbox} == {"intents", "examples", "dead"}
+    assert {0, 1} == set(values_of("examples-v2")["first"])
     snapshot = values_of("snapshot-MISNAP02")
+    clock, days, alarms, hits = snapshot["curve"]
+    assert clock > 0 and days > 2 and alarms[0] > hits[0] > 0 and snapshot["cooling"][1]
     assert snapshot["reading"][0] != snapshot["reading"][1] and snapshot["names"]
     labels = {name: [parts["touched"][:2], parts["foreseen"][:2]] for name, parts in snapshot["heads"].items()}
     assert min(count for counts in labels.values() for part in counts for count in part) > 0

@@ -28,6 +28,7 @@ from streams.engine import Engine
 from streams.shop import DEMO_CATALOGUE
 from streams.wire import Decoder
 from tests.intents.replaying import MINUTE, Drive, chunk_of, disturbed, in_chunks, lanes_of, made_up, setup_of, shuffled
+from tests.intents.test_examples import of_version_1
 
 HORIZON: Final = 30 * MINUTE
 T: Final = 1_700_000_000_000
@@ -240,7 +241,7 @@ def test_judged_before_learned() -> None:
 
 def test_nothing_said_is_not_judged() -> None:
     """A model that was not ready, or a record that does not tell, leaves no judgement, and is learned all the same."""
-    untold = msgspec.msgpack.encode([1, *msgspec.msgpack.decode(lesson(Ask(0, 2, said=(0.5,))))[1:14]])
+    untold = of_version_1(lesson(Ask(0, 2, said=(0.5,))))
     trainer = taught(lesson(Ask(0, 1)), untold, lesson(watermark=HORIZON + 1))
     assert labels(trainer) == (0, 2) and (trainer.progress.pairs, trainer.progress.clock) == (0, -1)
 
