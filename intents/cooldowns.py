@@ -20,6 +20,8 @@ from intents.questions import Source
 from intents.targets import GRID
 
 MOST: Final = 16_384
+MOST_OF_ONE: Final = 64
+"""Questions of one customer that are kept, the newest: whoever floods the log must not cost others their share."""
 
 _STEPS: Final = np.rint(GRID * STEP)
 _UP_TO: Final = np.array([(1 << count) - 1 for count in range(len(GRID) + 1)], dtype=np.uint64)
@@ -72,16 +74,19 @@ class CoolDowns:
 
     def outcome(self, source: Source, customer: int, subject: int, time: int) -> None:
         """An outcome ends what is cooling down of its customer and subject, from alarms before it."""
-        for one in self._of.get((source, customer), ()):
-            if one.time < time and one.alarms.any():
+        for one in list(self._of.get((source, customer), ())):
+            if one.time < time:
                 one.alarms[one.subjects == subject] = 0
-                self._count -= not one.alarms.any()
+                if not one.alarms.any():
+                    self._drop(one)
 
     def passed(self, source: Source, time: int) -> None:
         """A source has passed this event time: what has cooled down by then is dropped."""
         kept = self._by_source.get(source)
         while kept and (time - kept[0].time > self.horizon_ms or not kept[0].alarms.any()):
-            self._drop(kept.popleft())
+            one = kept.popleft()
+            if one.alarms.any():
+                self._drop(one)
 
     def sounded(self) -> list[Sounded]:
         """Copies of what is cooling down, by source in order of reading."""
@@ -90,15 +95,20 @@ class CoolDowns:
 
     def _keep(self, one: Sounded) -> None:
         self._by_source.setdefault(one.source, deque()).append(one)
-        self._of.setdefault((one.source, one.customer), []).append(one)
+        mine = self._of.setdefault((one.source, one.customer), [])
+        mine.append(one)
         self._count += 1
+        if len(mine) > MOST_OF_ONE:
+            self._drop(mine[0])
 
     def _drop(self, one: Sounded) -> None:
+        """Keep it no longer; it may stay in its queue, where it is nothing without alarms."""
+        one.alarms[:] = 0
         mine = self._of[one.source, one.customer]
         mine[:] = [other for other in mine if other is not one]
         if not mine:
             del self._of[one.source, one.customer]
-        self._count -= bool(one.alarms.any())
+        self._count -= 1
 
     def _thin(self) -> None:
         kept, self.share = self.sounded(), self.share / 2

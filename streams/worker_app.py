@@ -72,7 +72,7 @@ def make_worker(settings: Settings, *, stall_s: float = STALL_S) -> ChunkApp:
     async def recognise() -> None:
         await claims.recognise()
 
-    _take_up(engine.model, engine, observer)
+    take_up(engine.model, engine, observer)
     if not settings.model:
         _follow_snapshots(app, settings, engine, observer)
     return app
@@ -108,12 +108,12 @@ def _follow_snapshots(app: ChunkApp, settings: Settings, engine: Engine, observe
     async def look() -> None:
         newer = await asyncio.to_thread(watch.newer)
         if newer is not None:
-            _take_up(newer, engine, observer)
+            take_up(newer, engine, observer)
 
-    _take_up(watch.newer() or engine.model, engine, observer)
+    take_up(watch.newer() or engine.model, engine, observer)
 
 
-def _take_up(model: Model, engine: Engine, observer: Observer) -> None:
+def take_up(model: Model, engine: Engine, observer: Observer) -> None:
     """Speak with this model from now on."""
     threshold = model.threshold(engine.setup.rules.threshold)
     ready = "ready" if model.ready else "not ready yet"

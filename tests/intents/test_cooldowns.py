@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intents.catalog import Catalogue
-from intents.cooldowns import MOST, CoolDowns
+from intents.cooldowns import MOST, MOST_OF_ONE, CoolDowns
 from intents.detect import Setup
 from intents.examples import unpack
 from intents.life import Rules
@@ -141,6 +141,23 @@ def test_of_too_many_a_share_of_the_customers_is_kept(monkeypatch: pytest.Monkey
     ]
     assert [found is not None for found in asked] == [customer in held for customer in customers]
     assert not any(found.any() for found in asked if found is not None)
+
+
+def test_a_flood_costs_nobody_else_s_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one customer the newest questions are kept, so many; others keep theirs."""
+    assert MOST_OF_ONE == 64
+    monkeypatch.setattr("intents.cooldowns.MOST", 66)
+    cooling = CoolDowns(HORIZON)
+    for customer in (8, 7):
+        for n in range(1, 100 if customer == 7 else 2):
+            sounds(cooling, n, 0.3, subject=n, customer=customer)
+    assert cooling.share == 1.0
+    assert [(one.customer, one.time - T) for one in cooling.sounded()] == [(8, 1), *((7, n) for n in range(36, 100))]
+    again = CoolDowns(HORIZON, 1.0, cooling.sounded())
+    for each in (cooling, again):
+        assert sounds(each, 100, 0.3, subject=35) == up_to(0.3) and sounds(each, 100, 0.3, subject=37) == []
+    cooling.passed(HERE, T + 9 * HORIZON)
+    assert (cooling.sounded(), cooling._of, cooling._count) == ([], {}, 0)
 
 
 ACTS: Final = st.tuples(
