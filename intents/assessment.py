@@ -20,7 +20,8 @@ from intents.evaluation import Evaluation, judge_evidence, weighed, without_nan
 from intents.evidence import Evidence
 from intents.metrics import CalibrationBin, calibration_bins
 from intents.slices import by_day, by_group
-from intents.thresholds import Chosen, Sweep, Target
+from intents.targets import Target
+from intents.thresholds import Chosen, Sweep
 
 Told = Callable[[float, int], None]
 Place = tuple[str, str]

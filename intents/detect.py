@@ -17,7 +17,7 @@ from features.apply import STATE_MS, Wave, erase, waves
 from features.bundle import F32, Bundle
 from features.events import Batch
 from features.kinds import ASKED, CODE, OUTCOMES
-from features.log import I64, Bool
+from features.log import DAY_MS, I64, Bool
 from features.pairs import Pairs
 from features.state import SLOT, States
 from features.windows import Asks, View
@@ -65,10 +65,12 @@ class Scored:
     `event` (a,) of each ask in order of arrival, `outcome` (a,) those asked before an outcome, their candidates, and
     by candidate `vectors` (f, c), `columns` with the model's, `p` (c,), and `soon` (c,), at least `p`, NaN until that
     head is ready. `said` (c,) is what the model itself says, NaN until it is ready: `p`, unless the fallback is served.
+    `first` (a,) are those before which their customer was asked nothing on that UTC day.
     """
 
     event: I64
     outcome: Bool
+    first: Bool
     candidates: Candidates
     vectors: F32
     columns: F32
@@ -136,7 +138,8 @@ def detect(
         states.slots[:] = np.zeros((), dtype=SLOT)
         states.notes.clear()
     journeys = Journeys(setup.catalogue, model, setup.names)
-    life = Life(states, batch, setup.rules, parts, journeys, setup.namespace, model.variant)
+    threshold = round(model.threshold(setup.rules.threshold).value * STEP)
+    life = Life(states, batch, setup.rules, threshold, parts, journeys, setup.namespace, model.variant)
 
     def clear(rows: I64, events: I64, forgotten: Bool) -> None:
         life.expire(rows, batch.watermark[events], batch.part[events])
@@ -211,7 +214,8 @@ def _score(batch: Batch, states: States, wave: Wave, model: Model, setup: Setup)
         np.where(outcome, wave.first[chosen], wave.stop[chosen]),
         np.where(outcome, events - 1, events),
     )
-    aggregates = Aggregates(Pairs(View(asks, states.logs)))
+    view = View(asks, states.logs)
+    aggregates = Aggregates(Pairs(view))
     ranked = setup.rank_outcomes
     candidates = choose(
         aggregates,
@@ -228,7 +232,15 @@ def _score(batch: Batch, states: States, wave: Wave, model: Model, setup: Setup)
     p = said if model.believed else model.fallback(candidates.rank)
     known = model.believed and model.soon.ready
     soon = np.maximum(model.soon.probability(regressed, candidates.rank), p) if known else nothing
-    return Scored(events, outcome, candidates, vectors, columns, p, soon, said)
+    return Scored(events, outcome, _first_of_day(view, events), candidates, vectors, columns, p, soon, said)
+
+
+def _first_of_day(view: View, events: I64) -> Bool:
+    """Asks (a,) before which nothing of the customer was asked on that UTC day, as far as can be seen."""
+    today = view.age <= (view.asks.time % DAY_MS)[view.ask]
+    before = _ASKED[view.kind] & today & (view.logs.arrival[view.entry] != events[view.ask])
+    first: Bool = np.bincount(view.ask[before], minlength=len(events)) == 0
+    return first
 
 
 def _confidence(batch: Batch, asked: Scored, model: Model, past: Past) -> I64:

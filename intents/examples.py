@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from features.bundle import F32
-from features.log import I64, U64
+from features.log import I64, U64, Entries
 
 VERSION: Final = 2
 LEAST_SHARE: Final = 1e-6
@@ -31,8 +31,10 @@ ASKED: Final = np.dtype(
         ("viewed", "u1"),  # subjects of the view: the first candidates, for they were touched last
         ("touched", "u1"),  # candidates that were touched
         ("candidates", "u1"),
+        ("first", "u1"),  # 1: the customer was asked nothing before on that UTC day
     ]
 )
+_ASKED_1: Final = np.dtype([(name, ASKED[name]) for name in (ASKED.names or ())[:-1]])
 CHOICES: Final = 12
 """Most touched candidates, latest first, that an outcome carries, with their vectors: what could have been chosen."""
 
@@ -88,11 +90,11 @@ class Examples:
     bundle: str
     share: float
     names: dict[bytes, str]
-    asked: "np.ndarray[tuple[int], np.dtype[np.void]]"
+    asked: Entries
     subjects: U64
     ranks: I64
     vectors: F32
-    outcomes: "np.ndarray[tuple[int], np.dtype[np.void]]"
+    outcomes: Entries
     recent: U64
     choices: I64
     choice_subjects: U64
@@ -156,7 +158,7 @@ def unpack(record: bytes) -> Examples:
             wire.bundle,
             wire.share,
             wire.names,
-            np.frombuffer(wire.asked, dtype=ASKED),
+            _asked(wire),
             subjects,
             np.frombuffer(wire.ranks, dtype="u1").astype(np.int64),
             np.frombuffer(wire.vectors, dtype="<f4").reshape(wire.features, len(subjects)),
@@ -173,6 +175,15 @@ def unpack(record: bytes) -> Examples:
     if not _consistent(examples):
         raise UnreadableExamples("an examples record whose columns do not belong together")
     return examples
+
+
+def _asked(wire: _Wire) -> Entries:
+    if wire.version > 1:
+        return np.frombuffer(wire.asked, dtype=ASKED)
+    earlier = np.frombuffer(wire.asked, dtype=_ASKED_1)
+    asked = np.zeros(len(earlier), dtype=ASKED)
+    asked[list(_ASKED_1.names or ())] = earlier
+    return asked
 
 
 def _check_version(record: bytes) -> None:
@@ -194,6 +205,7 @@ def _consistent(examples: Examples) -> bool:
         int(asked["candidates"].sum(dtype=np.int64)) == candidates == len(examples.ranks) == len(examples.said)
         and examples.vectors.shape[1] == candidates
         and bool((asked["viewed"] <= asked["touched"]).all() and (asked["touched"] <= asked["candidates"]).all())
+        and bool((asked["first"] <= 1).all())
         and int(examples.outcomes["recent"].sum(dtype=np.int64)) == len(examples.recent)
         and len(examples.choices) == len(examples.outcomes)
         and int(examples.choices.sum()) == len(examples.choice_subjects) == examples.choice_vectors.shape[1]

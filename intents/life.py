@@ -14,16 +14,21 @@ import numpy as np
 from features.events import Batch
 from features.log import I64, Bool
 from features.state import SLOTS, States, UnreadableState
+from intents.alarms import DEFAULT
 from intents.candidates import Candidates
 from intents.intent import STEP, JourneyStep, Status, intent_uuid
 from intents.journeys import Journeys
+from intents.targets import Target
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """When an intent begins, changes and ends. Probabilities in [0, 1], times in ms."""
+    """When an intent begins, changes and ends. Probabilities in [0, 1], times in ms.
 
-    threshold: float = 0.15
+    `threshold` is a probability, or what the one that each model tells of shall meet.
+    """
+
+    threshold: float | Target = DEFAULT
     step: float = 0.10
     horizon_ms: int = 30 * 60_000
     cooldown_ms: int = 30 * 60_000
@@ -83,12 +88,14 @@ def _read_note(note: bytes) -> Note:
 class Life:
     """Lives of the intents of one batch's customers; slots are changed in `states`, changes pile up in `changes`.
 
-    `parts` (n,) is each state row's part. `unslotted` counts detections that found no free slot.
+    `parts` (n,) is each state row's part, `threshold` the one in force, in 1e-4. `unslotted` counts detections that
+    found no free slot.
     """
 
     states: States
     batch: Batch
     rules: Rules
+    threshold: int
     parts: I64
     journeys: Journeys
     namespace: str
@@ -109,7 +116,7 @@ class Life:
         rows = self.batch.customer[events]
         active = np.zeros(len(self.parts), dtype=bool)
         active[rows] = (self.states.slots["subject"][rows] != 0).any(axis=1)
-        strong = confidence >= round(self.rules.threshold * STEP)
+        strong = confidence >= self.threshold
         loud = np.zeros(len(candidates.touched), dtype=bool)
         loud[candidates.ask[strong]] = True
         active[rows[(ask >= 0) & loud[ask]]] = True
@@ -203,7 +210,7 @@ class Life:
         )
         delta = confidence[place] - slots["confidence"][rows][seat, slot].astype(np.int64)
         moved = is_open & (np.abs(delta) >= round(self.rules.step * STEP))
-        new = there & ~known & (confidence[place] >= round(self.rules.threshold * STEP))
+        new = there & ~known & (confidence[place] >= self.threshold)
         free = self._free_slots(rows)
         nth = np.cumsum(new, axis=1) - 1
         self.unslotted += int((new & (nth >= free.counts[:, None])).sum())

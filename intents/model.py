@@ -7,10 +7,12 @@ import numpy as np
 
 from features.bundle import F32, Bundle
 from features.log import I64, U64
+from intents.alarms import DEFAULT, Curve, InForce
 from intents.choice import Choice
 from intents.counts import F64
 from intents.head import Head
 from intents.tables import MODEL_FEATURES, Tables
+from intents.targets import Target
 
 SOON_MS: Final = 24 * 3_600_000
 """Horizon of the head `soon`; that of `now` is how long an intent lives."""
@@ -25,7 +27,8 @@ class Model:
     """A frozen model: its heads, tables, and the subjects' names; `version` names its snapshot.
 
     `now` says whether there is an outcome within an intent's horizon, `soon` within SOON_MS; `choice`, of what. One
-    that is `losing` did worse than its fallback of late (`intents/progress.py`): the fallback is served.
+    that is `losing` did worse than its fallback of late (`intents/progress.py`): the fallback is served. `curve` is
+    what alarms at each threshold were worth.
     """
 
     bundle: Bundle
@@ -38,6 +41,7 @@ class Model:
     variant: str = "main"
     name: str = "logistic"
     losing: bool = False
+    curve: Curve = field(default_factory=Curve)
 
     @staticmethod
     def untrained(bundle: Bundle) -> "Model":
@@ -55,6 +59,14 @@ class Model:
     def believed(self) -> bool:
         """True if what the model says is served; else the fallback is."""
         return self.ready and not self.losing
+
+    def threshold(self, wanted: float | Target) -> InForce:
+        """The threshold at which this model tells of an intent: as set, or the one that meets a target."""
+        if not isinstance(wanted, Target):
+            return InForce(wanted, "as set")
+        if not self.believed:
+            return InForce(DEFAULT, f"until a model is served, for {wanted}")
+        return self.curve.threshold(wanted)
 
     @property
     def feature_names(self) -> tuple[str, ...]:

@@ -30,7 +30,8 @@ class Question:
     `columns` (f, n) are the candidates' whole vectors, `said` (n,) what the worker's model said of them (nothing, once
     that is judged); `now` and `soon` (n,) say which have had an outcome by now.
     `soon_open`: it is in the sample. `entry` is the (offset, index) of the event in its source; in no snapshot, for
-    what waits for `soon` alone.
+    what waits for `soon` alone. `alarms` (n,): thresholds at which each sounds, as bits (None: not counted); `first`:
+    it is the first one of its customer's day.
     """
 
     time: int
@@ -48,6 +49,8 @@ class Question:
     now_open: bool = field(default=True, compare=False)
     soon_open: bool = field(default=True, compare=False)
     entry: tuple[int, int] = field(default=(-1, -1), compare=False)
+    alarms: U64 | None = field(default=None, compare=False)
+    first: bool = field(default=False, compare=False)
 
     @property
     def chance(self) -> float:

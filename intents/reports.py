@@ -96,12 +96,13 @@ def _recency(rank: int) -> Evidence:
 class Asked:
     """Everything a batch was asked, joined over its waves and sorted by event.
 
-    Columns (a,): `event`, `outcome`, and where each ask's candidates lie, [start, start + count), in `subjects`,
-    `ranks` (c,), `vectors` (f, c) and `said` (c,); the first `touched` of them were touched.
+    Columns (a,): `event`, `outcome`, `first` of its customer's day, and where each ask's candidates lie, [start, start
+    + count), in `subjects`, `ranks` (c,), `vectors` (f, c) and `said` (c,); the first `touched` of them were touched.
     """
 
     event: I64
     outcome: Bool
+    first: Bool
     start: I64
     count: I64
     touched: I64
@@ -117,7 +118,7 @@ class Asked:
             none = np.zeros(0, dtype=np.int64)
             no_vectors = np.zeros((features, 0), dtype=np.float32)
             nobody, unsaid = none.astype(np.uint64), none.astype(np.float32)
-            return Asked(none, none.astype(bool), none, none, none, nobody, none, no_vectors, unsaid)
+            return Asked(none, none.astype(bool), none.astype(bool), none, none, none, nobody, none, no_vectors, unsaid)
         base = np.cumsum([0] + [len(wave.p) for wave in scored])
         event = np.concatenate([wave.event for wave in scored])
         order = np.argsort(event, kind="stable")
@@ -125,6 +126,7 @@ class Asked:
         return Asked(
             event[order],
             np.concatenate([wave.outcome for wave in scored])[order],
+            np.concatenate([wave.first for wave in scored])[order],
             start[order],
             np.concatenate([np.diff(wave.candidates.offsets) for wave in scored])[order],
             np.concatenate([wave.candidates.touched for wave in scored])[order],
@@ -175,7 +177,7 @@ class Packer:
         asked["subject"], outcome["subject"] = self.batch.subjects[first[views]], self.batch.subjects[subject]
         asked["viewed"] = np.minimum((after - first)[views], self.asked.touched[views])
         asked["touched"], asked["candidates"] = self.asked.touched[views], self.asked.count[views]
-        outcome["recent"] = recent
+        asked["first"], outcome["recent"] = self.asked.first[views], recent
         chunk = self.batch.chunks[part]
         return Examples(
             topic=chunk.topic,

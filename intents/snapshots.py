@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from features.bundle import Bundle
+from intents import alarm_arrays
 from intents.choice import COLUMNS, Choice
 from intents.counts import KeyedRows
 from intents.examples import LARGEST
@@ -24,8 +25,8 @@ from intents.reading import Reading
 from intents.tables import COMPANIONS, RANKS, SUCCESSORS, Tables
 from intents.training import Checkpoint
 
-MAGIC: Final = b"MISNAP02"
-_EARLIER: Final = b"MISNAP01"
+MAGIC: Final = b"MISNAP03"
+_EARLIER: Final = (b"MISNAP01", b"MISNAP02")
 _DTYPES: Final[dict[str, np.dtype[Any]]] = {"<f8": np.dtype("<f8"), "<u8": np.dtype("<u8"), "<f4": np.dtype("<f4")}
 _HEADS: Final = ("now.touched.", "now.foreseen.", "soon.touched.", "soon.foreseen.")
 _SQUARES: Final = (
@@ -53,6 +54,7 @@ _WORDS: Final = (
     "base.transitions",
     "later.customers",
     "later.subjects",
+    *alarm_arrays.WORDS,
 )
 _TABLES: Final = ("totals", "moves", "successors", "successor_counts", "companions", "companion_counts", "ranks")
 
@@ -93,6 +95,7 @@ class _Header(msgspec.Struct, frozen=True):
     reading: _Reading
     base_reading: _Reading
     progress: _Progress
+    alarms: alarm_arrays.Told
     arrays: list[tuple[str, str, list[int]]]
 
 
@@ -110,7 +113,8 @@ def encode(checkpoint: Checkpoint) -> bytes:
     arrays += [("choice." + name, getattr(model.choice, name)) for name in _CHOICE]
     progress = checkpoint.progress
     arrays += [("progress." + name, getattr(progress, name)) for name in _PROGRESS]
-    sources = sorted({question.source for question in checkpoint.later})
+    sources = sorted({asked.source for asked in checkpoint.later} | {one.source for one in checkpoint.sounded})
+    arrays += alarm_arrays.arrays_of(model.curve, checkpoint.sounded, sources)
     arrays += _question_arrays(checkpoint.later, sources, len(model.feature_names))
     for prefix, tables in (("now.", model.tables), ("base.", checkpoint.base)):
         arrays += [(prefix + name, array) for name, array in _table_arrays(tables)]
@@ -129,6 +133,7 @@ def encode(checkpoint: Checkpoint) -> bytes:
         reading=_pack_reading(checkpoint.reading),
         base_reading=_pack_reading(checkpoint.base_reading),
         progress=_Progress(progress.clock, progress.behind, progress.losing, progress.since, progress.streak),
+        alarms=alarm_arrays.Told(model.curve.clock, model.curve.customer_days, checkpoint.cooling_share),
         arrays=[(name, array.dtype.str, list(array.shape)) for name, array in arrays],
     )
     head = msgspec.msgpack.encode(header)
@@ -144,7 +149,7 @@ def decode(content: bytes, bundle: Bundle) -> Checkpoint:
     try:
         if content[:8] != MAGIC:
             what = "a snapshot of another format" if content[:6] == MAGIC[:6] else "not a snapshot"
-            if content[:8] == _EARLIER:
+            if content[:8] in _EARLIER:
                 raise UnusableSnapshot("a snapshot of an earlier release, whose features are others: train anew")
             raise UnusableSnapshot(f"{what}, this release reads {MAGIC.decode()}: use the release that wrote it")
         size = int.from_bytes(content[8:16], "little")
@@ -163,6 +168,7 @@ def _check_numbers(arrays: dict[str, Any], header: _Header) -> None:
     Below zero only some can be, and from one too large counting and learning would end in what is not finite.
     """
     counted = (*header.sums, *header.labels, header.soon_share, header.lists, abs(header.progress.behind))
+    counted = (*counted, header.alarms.customer_days, header.alarms.share)
     numbers = {"counted": np.array(counted, dtype=np.float64), **arrays}
     if not all(np.isfinite(array).all() for array in numbers.values()):
         raise UnusableSnapshot("a snapshot has a number that is not finite")
@@ -180,6 +186,7 @@ def _check_tables(arrays: dict[str, Any], header: _Header) -> None:
     whole = len(header.sums) == 4 and len(header.labels) == 2 * len(_HEADS)
     whole &= all(_sound_head(prefix, arrays, len(header.features)) for prefix in _HEADS)
     whole &= _sound_questions(arrays, header) and _sound_choice(arrays) and _sound_progress(arrays, header.progress)
+    whole &= alarm_arrays.sound(arrays, header.alarms, len(header.sources))
     whole &= 0 <= header.base_reading.next <= header.reading.next <= LARGEST
     for prefix in ("now.", "base."):
         keys = [arrays[prefix + name] for name in ("subjects", "transitions")]
@@ -215,12 +222,14 @@ def _checkpoint(header: _Header, arrays: dict[str, Any], bundle: Bundle, version
         version=version,
         variant=header.variant,
         losing=header.progress.losing,
+        curve=alarm_arrays.curve_of(arrays, header.alarms),
     )
     base = _tables("base.", arrays, header.sums[2], header.sums[3])
     readings = (_unpack_reading(header.reading), base, _unpack_reading(header.base_reading))
     told, (totals, bins) = header.progress, (arrays["progress." + name].copy() for name in _PROGRESS)
     progress = Progress(told.clock, totals, bins, told.behind, told.losing, told.since, told.streak)
-    return Checkpoint(model, *readings, _questions(header, arrays), header.soon_share, progress)
+    cooling = (alarm_arrays.sounded_of(arrays, header.sources), header.alarms.share)
+    return Checkpoint(model, *readings, _questions(header, arrays), header.soon_share, progress, *cooling)
 
 
 def _sound_head(prefix: str, arrays: dict[str, Any], features: int) -> bool:

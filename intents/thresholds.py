@@ -2,37 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Final
 
 import numpy as np
 
 from intents.bootstrap import Measured, no_one
 from intents.evidence import Evidence
 from intents.metrics import Floats, Ints, within
+from intents.targets import ENOUGH_OUTCOMES, GRID, Target
 from intents.weighed import Emitted, Ratio
 
 DAY_MS: Final = 24 * 60 * 60_000
-GRID: Final = np.round(np.arange(1, 61) / 100, 2)
-"""Thresholds that are tried, the loosest first."""
-ENOUGH_ALARMS: Final = 30
-"""A share of fewer alarms says nothing."""
-ENOUGH_OUTCOMES: Final = 30
-"""An intent with fewer outcomes before the day has no threshold of its own; nor is F1 taken over fewer."""
 PRIOR_ALARMS: Final = 50.0
 """An intent's precision is shrunk to that of all, as if it had so many alarms more, of theirs."""
 PRECISIONS: Final = np.round(np.arange(2, 61) / 100, 2)
 """Precisions that thresholds by intent are made for; one of them is chosen by the target."""
-
-
-class Target(NamedTuple):
-    """What alarms shall be: at least this precise, at most so many per active customer and day, or best by F1."""
-
-    kind: Literal["precision", "alarms", "f1"]
-    value: float = float("nan")
-
-    def __str__(self) -> str:
-        """As it is written on the command line."""
-        return self.kind if self.kind == "f1" else f"{self.kind}={self.value:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,13 +159,5 @@ class Sweep:
 
         None where too few alarms, outcomes or customers were there.
         """
-        outcomes, customer_days = int(self._outcomes[day].sum()), int(self._customer_days[day])
-        if target.kind == "alarms":
-            fits = alarms <= target.value * customer_days
-            return None if not customer_days else int(fits.argmax() if fits.any() else alarms.argmin())
-        if target.kind == "f1":
-            return int((hits / (alarms + outcomes)).argmax()) if outcomes >= ENOUGH_OUTCOMES else None
-        enough = alarms >= ENOUGH_ALARMS
-        precision = np.where(enough, hits / np.maximum(alarms, 1), -1.0)
-        fits = precision >= target.value
-        return None if not enough.any() else int(fits.argmax() if fits.any() else precision.argmax())
+        outcomes, customer_days = float(self._outcomes[day].sum()), float(self._customer_days[day])
+        return target.best(alarms, hits, outcomes, customer_days)

@@ -17,7 +17,8 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from features.bundle import F32, Bundle
 from features.log import I64, U64, Bool
 from features.windows import SESSION_GAP_MS
 from intents.choice import choice_columns
+from intents.cooldowns import CoolDowns, Sounded
 from intents.counts import F64
 from intents.examples import Examples, UnreadableExamples, unpack
 from intents.lessons import Lesson, Pairs, Telling, Watcher
@@ -42,6 +44,7 @@ TOGETHER: Final = 64
 _SESSION: Final = np.float32(np.log1p(SESSION_GAP_MS / 1000))
 
 _Update = Callable[[Tables], None]
+_Found = TypeVar("_Found")
 
 
 @dataclass(slots=True)
@@ -49,7 +52,8 @@ class Checkpoint:
     """All a trainer needs to go on.
 
     The model, how far it has read, tables and reading as they were before `oldest`, the questions that wait for `soon`
-    alone, of a sample with this share, and how good the model was.
+    alone, of a sample with this share, how good the model was, and what was cooling down before `oldest`, of a share of
+    the customers.
     """
 
     model: Model
@@ -59,6 +63,8 @@ class Checkpoint:
     later: list[Question] = field(default_factory=list)
     soon_share: float = 1.0
     progress: Progress = field(default_factory=Progress)
+    sounded: list[Sounded] = field(default_factory=list)
+    cooling_share: float = 1.0
 
 
 def _together(subject: int, others: list[int], weight: float) -> _Update:
@@ -97,9 +103,12 @@ class Trainer:
         self.tables = self._base.copy()
         self.tables.ranks = model.tables.ranks.copy()  # counted when learned, so never read again
         self.reading = self._base_reading.copy()
+        cooling = (checkpoint.cooling_share, checkpoint.sounded) if checkpoint else ()
+        self.cooling, self._base_cooling = CoolDowns(horizon_ms, *cooling), CoolDowns(horizon_ms, *cooling)
+        self.curve = model.curve.copy()
         later = [question.copy() for question in checkpoint.later] if checkpoint else []
         self.questions = Questions(horizon_ms, checkpoint.soon_share if checkpoint else 1.0, later)
-        self._updates: deque[tuple[int, _Update | Reading]] = deque()
+        self._updates: deque[tuple[int, Callable[[], object]]] = deque()
         self._due: deque[tuple[bool, list[Question]]] = deque()
         self._telling = Telling(watcher)
 
@@ -137,8 +146,10 @@ class Trainer:
         if examples.bundle == self.bundle.hash:
             self._read_entries(offset, source, examples)
         self.reading.hear(source, examples.watermark, at_ms)
+        passed = self.reading.passed(source)
+        self._cool(offset, lambda cooling: cooling.passed(source, passed))
         if self.durable:
-            self._updates.append((offset, self.reading.copy()))
+            self._updates.append((offset, partial(setattr, self, "_base_reading", self.reading.copy())))
 
     def _read_entries(self, offset: int, source: Source, examples: Examples) -> None:
         asked, outcomes = examples.asked, examples.outcomes
@@ -187,7 +198,10 @@ class Trainer:
             np.zeros(count, dtype=bool),
             examples.said[place],
             entry=(int(entry["offset"]), int(entry["index"])),
+            first=bool(entry["first"]),
         )
+        asked = (source, question.customer, question.time, subjects, question.said)
+        question.alarms = self._cool(offset, lambda cooling: cooling.ask(*asked))
         # Read before a restart: what was due then is learned already.
         learned = self._resolved.answered(source, question.entry) if offset < self._resolved.next else -1
         if question.time + self.horizon_ms >= learned:
@@ -236,11 +250,18 @@ class Trainer:
         others = recent.tolist()
         self._update(offset, lambda tables: tables.count_outcome(subject, others))
         self.questions.outcome(source, customer, subject, time)
+        self._cool(offset, lambda cooling: cooling.outcome(source, customer, subject, time))
 
     def _update(self, offset: int, update: _Update) -> None:
         update(self.tables)
         if self.durable:
-            self._updates.append((offset, update))
+            self._updates.append((offset, partial(update, self._base)))
+
+    def _cool(self, offset: int, act: Callable[[CoolDowns], _Found]) -> _Found:
+        """Let something cool down, or no longer; later before `oldest` too."""
+        if self.durable:
+            self._updates.append((offset, partial(act, self._base_cooling)))
+        return act(self.cooling)
 
     def resolve(self) -> int:
         """Answer, score and learn every question that is due, in order of time; returns how many there were."""
@@ -291,6 +312,14 @@ class Trainer:
         times = np.repeat([question.time for question in questions], [len(question.subjects) for question in questions])
         if self.progress.note(times, said, self.tables.rates_of(ranks), labels, weights):
             _tell(self.progress, self.heard)
+        if counted := [question for question in questions if question.alarms is not None]:
+            self.curve.note(
+                np.array([question.time for question in counted]),
+                np.array([question.first for question in counted]),
+                np.array([question.weight for question in counted]),
+                [question.alarms for question in counted if question.alarms is not None],
+                [question.now for question in counted],
+            )
 
     def checkpoint(self) -> Checkpoint:
         """The model now, and all it takes to go on from here; independent of what is learned later.
@@ -304,13 +333,18 @@ class Trainer:
         oldest = self.reading.next if waits is None else waits
         while self._updates and self._updates[0][0] < oldest:
             _, update = self._updates.popleft()
-            if isinstance(update, Reading):
-                self._base_reading = update
-            else:
-                update(self._base)
-        later = [question.copy() for question in self.questions.later()]
-        base = (self._base.copy(), self._base_reading.copy())
-        return Checkpoint(self.model(), self.reading.copy(), *base, later, self.questions.share, self.progress.copy())
+            update()
+        return Checkpoint(
+            self.model(),
+            self.reading.copy(),
+            self._base.copy(),
+            self._base_reading.copy(),
+            [question.copy() for question in self.questions.later()],
+            self.questions.share,
+            self.progress.copy(),
+            self._base_cooling.sounded(),
+            self._base_cooling.share,
+        )
 
     def model(self) -> Model:
         """The model now, frozen; its version is the offset up to which it has read."""
@@ -323,6 +357,7 @@ class Trainer:
             dict(self.names),
             version=str(self.reading.next),
             losing=self.progress.losing,
+            curve=self.curve.copy(),
         )
 
 

@@ -122,7 +122,7 @@ async def _not_whole(store: RedisStore, settings: Settings) -> dict[int, int]:
 def _model(settings: Settings) -> Finding:
     if settings.model:
         try:
-            return _readiness(load_model(settings.model, CORE), f"{settings.model} (frozen)")
+            return _readiness(load_model(settings.model, CORE), f"{settings.model} (frozen)", settings)
         except (UnusableSnapshot, OSError) as error:
             return problem("model", str(error), "correct MICRO_INTENTS_MODEL or --model, or leave it out")
     try:
@@ -135,7 +135,7 @@ def _model(settings: Settings) -> Finding:
         if newest.disputed:
             found = f"two snapshots claim the offset of {newest.name}: two trainers disagree"
             return problem("model", found, "see that all trainers read the same examples topic with the same settings")
-        return _readiness(decode(store.load(newest.name), CORE).model, newest.name)
+        return _readiness(decode(store.load(newest.name), CORE).model, newest.name, settings)
     except (OSError, ValueError, ImportError) as error:  # what fsspec raises for places that it does not know
         return problem(
             "model", f"{settings.model_store}: {error}", "correct MICRO_INTENTS_MODEL_STORE or --model-store"
@@ -144,12 +144,13 @@ def _model(settings: Settings) -> Finding:
         return problem("model", str(error), "delete that snapshot; the trainer writes another one")
 
 
-def _readiness(model: Model, name: str) -> Finding:
+def _readiness(model: Model, name: str, settings: Settings) -> Finding:
     labels = f"{model.now.positives:,} positive and {model.now.negatives:,} negative labels"
     if model.losing:
         advice = "see docs/operations.md, When the model loses; it is served again when it has won for six hours"
         return problem("model", f"{name} loses to its fallback, which is served: {labels}", advice)
     if model.ready:
-        return well("model", f"{name} is ready: {labels}")
+        threshold, why = model.threshold(settings.threshold)
+        return well("model", f"{name} is ready: {labels}; threshold {threshold:.2f}, {why}")
     needed = f"{NEEDED_POSITIVE} and {NEEDED_NEGATIVE} are needed before anything is emitted"
     return note("model", f"{name} is not ready: {labels}", f"wait for more events with carts and purchases: {needed}")

@@ -104,6 +104,9 @@ LOST: Final[CounterBy[Lost]] = WORKER.has_by(
 )
 COMMIT: Final = WORKER.has(Histogram("micro_intents_commit_seconds", "One commit to Redis that was taken.", _SECONDS))
 STATE_BYTES: Final = WORKER.has(Counter("micro_intents_state_bytes_total", "Bytes of customers' states written."))
+THRESHOLD: Final = WORKER.has(
+    Gauge("micro_intents_threshold", "Probability from which an intent is detected, as set or by a target.")
+)
 MODEL_READY: Final = WORKER.has(
     Gauge("micro_intents_model_ready", "1 if the model has learned enough to detect intents, else 0.")
 )

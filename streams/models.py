@@ -4,6 +4,7 @@ A frozen file, or the newest usable snapshot of the store, looked for now and th
 """
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import fsspec
@@ -47,6 +48,7 @@ def starting_point(path: str, bundle: Bundle) -> Checkpoint:
 def beginning(model: Model) -> Checkpoint:
     """Where a trainer is that was given this model, and has read nothing; one that was losing has to win first."""
     progress = Progress(losing=model.losing)
+    model = replace(model, curve=model.curve.undated())
     return Checkpoint(model, Reading(), model.tables.copy(), Reading(), progress=progress)
 
 

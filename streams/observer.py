@@ -98,6 +98,10 @@ class Observer:
         self.meter.set(metrics.MODEL_READY, model.ready)
         self.meter.set(metrics.MODEL_LOSING, model.losing)
 
+    def detects(self, threshold: float) -> None:
+        """Intents are detected from this probability on."""
+        self.meter.set(metrics.THRESHOLD, threshold)
+
     def refused(self, letters: Sequence[Record]) -> None:
         """Dead letters will be published."""
         for letter in letters:

@@ -12,8 +12,10 @@ from urllib.parse import parse_qs, urlsplit
 
 from features.log import DAY_MS
 from features.tombstones import REBUILD_MS
+from intents.alarms import DEFAULT
 from intents.catalog import Catalogue
 from intents.life import Rules
+from intents.targets import KNOWN, Target
 from streams.broker_address import BrokerAddress, BrokerRefused
 from streams.engine import Topics
 from streams.partitioner import PARTITIONERS
@@ -60,7 +62,10 @@ class Settings:
         metadata={"help": "key that hides customers in examples, the same for all", "secret": True},
     )
     partitioner: str = field(default="murmur2", metadata={"help": "how producers place keys: murmur2 or crc32"})
-    threshold: float = field(default=0.15, metadata={"help": "probability from which an intent is detected"})
+    threshold: float | Target = field(
+        default=DEFAULT,
+        metadata={"help": f"probability from which an intent is detected, or what alarms shall be: {KNOWN}"},
+    )
     horizon_s: int = field(default=1800, metadata={"help": "how long an intent lives, and a label waits"})
     lateness_s: int = field(default=120, metadata={"help": "allowed lateness of events"})
     idle_s: int = field(default=30, metadata={"help": "a quiet partition's watermark moves on after this; 0: never"})
@@ -98,7 +103,7 @@ class Settings:
     def _check(self) -> None:
         if self.partitioner not in PARTITIONERS:
             raise SettingsError(f"partitioner is {self.partitioner!r}; known are {', '.join(PARTITIONERS)}")
-        if not 0 < self.threshold < 1:
+        if not isinstance(self.threshold, Target) and not 0 < self.threshold < 1:
             raise SettingsError(f"threshold is {self.threshold}; it must lie between 0 and 1")
         for name in ("horizon_s", "snapshot_s", "dead_letters_per_minute"):
             if getattr(self, name) <= 0:
@@ -128,6 +133,11 @@ class Settings:
     def rules(self) -> Rules:
         """When an intent begins, changes and ends."""
         return Rules(self.threshold, horizon_ms=self.horizon_s * 1000, cooldown_ms=self.horizon_s * 1000)
+
+    @property
+    def fixed_threshold(self) -> float:
+        """The probability that is set, the default in place of a target."""
+        return DEFAULT if isinstance(self.threshold, Target) else self.threshold
 
     @property
     def rebuild_ms(self) -> int:
@@ -187,8 +197,20 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _convert(name: str, value: Any, where: str) -> Any:
+    if name == "threshold":
+        return _threshold(value, where)
     wanted = type(getattr(Settings(), name))
     try:
         return wanted(value)
     except (TypeError, ValueError) as error:
         raise SettingsError(f"{where} is {value!r}; it must be a {wanted.__name__}") from error
+
+
+def _threshold(value: Any, where: str) -> float | Target:
+    with suppress(TypeError, ValueError):
+        return float(value)
+    with suppress(ValueError):
+        target = Target.parse(str(value))
+        if target.kind != "f1":  # which only a recording can tell
+            return target
+    raise SettingsError(f"{where} is {value!r}; it must be a probability (0.15), or {KNOWN}")

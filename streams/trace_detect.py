@@ -18,6 +18,7 @@ from intents.detect import Scored
 from intents.intent import STEP, Status
 from intents.journeys import Journeys
 from intents.tables import MODEL_FEATURES
+from intents.targets import Target
 from streams.trace import Traced
 from streams.trace_text import Section, clock, counted, cut, day_and_time, span
 
@@ -46,6 +47,7 @@ class Focus:
         """`traced` was not refused."""
         self.traced, self.event, self.model, self.batch = traced, traced.event, traced.model, traced.step.batch
         self.catalogue, self.rules = traced.setup.catalogue, traced.setup.rules
+        self.threshold, self.why = traced.model.threshold(self.rules.threshold)
         self._journeys = Journeys(self.catalogue, traced.model, traced.setup.names)
         first, end = self.batch.subject_offsets[self.event : self.event + 2].tolist()
         self.subjects: list[int] = self.batch.subjects[first:end].tolist()
@@ -242,20 +244,23 @@ def _probabilities(focus: Focus, question: Question) -> list[str]:
     if question.scored.outcome[question.ask]:
         return lines
     changed = {change.candidate for change, _, _ in focus.traced.changes}
-    loud = [place for place in places if round(p[place] * STEP) >= round(focus.rules.threshold * STEP)]
+    loud = [place for place in places if round(p[place] * STEP) >= round(focus.threshold * STEP)]
     silent = [focus.name(int(question.scored.candidates.subject[place])) for place in loud if place not in changed]
     if silent:
-        lines.append(
-            f"{', '.join(silent)}: {focus.rules.threshold} or more, but open with about this p, or cooling down"
-        )
+        lines.append(f"{', '.join(silent)}: {focus.threshold} or more, but open with about this p, or cooling down")
     elif not changed:
-        lines.append(f"nothing changes: no p reaches the threshold, {focus.rules.threshold}")
-    return lines
+        lines.append(f"nothing changes: no p reaches the threshold, {focus.threshold}")
+    return lines + _target(focus)
+
+
+def _target(focus: Focus) -> list[str]:
+    """Where the threshold comes from, if it was chosen."""
+    return [f"threshold {focus.threshold} {focus.why}"] if isinstance(focus.rules.threshold, Target) else []
 
 
 def _because(focus: Focus, status: Status, confidence: float) -> str:
     said = {
-        "detected": f"{confidence:.4f} ≥ {focus.rules.threshold} (threshold), neither open nor cooling down",
+        "detected": f"{confidence:.4f} ≥ {focus.threshold} (threshold), neither open nor cooling down",
         "fulfilled": f"{focus.kind} while it is open",
         "forgotten": "the customer asks to be forgotten",
     }

@@ -72,6 +72,7 @@ def make_worker(settings: Settings, *, stall_s: float = STALL_S) -> ChunkApp:
     async def recognise() -> None:
         await claims.recognise()
 
+    take_up(engine.model, engine, observer)
     if not settings.model:
         _follow_snapshots(app, settings, engine, observer)
     return app
@@ -107,10 +108,18 @@ def _follow_snapshots(app: ChunkApp, settings: Settings, engine: Engine, observe
     async def look() -> None:
         newer = await asyncio.to_thread(watch.newer)
         if newer is not None:
-            engine.model = newer
-            _log.info("model %s, %s", newer.version, "ready" if newer.ready else "not ready yet")
+            take_up(newer, engine, observer)
 
-    engine.model = watch.newer() or engine.model
+    take_up(watch.newer() or engine.model, engine, observer)
+
+
+def take_up(model: Model, engine: Engine, observer: Observer) -> None:
+    """Speak with this model from now on."""
+    threshold = model.threshold(engine.setup.rules.threshold)
+    ready = "ready" if model.ready else "not ready yet"
+    _log.info("model %s, %s; threshold %.2f, %s", model.version, ready, *threshold)
+    engine.model = model
+    observer.detects(threshold.value)
 
 
 def _wall_clock_ms() -> int:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from intents.assessment import Assessment, Certainty
     from intents.evidence import Evidence, Fold
     from intents.occurrences import Questions
-    from intents.thresholds import Target
+    from intents.targets import Target
     from streams.commands.console import Update
     from streams.settings import Settings
 
@@ -33,19 +33,12 @@ class TargetType(click.ParamType):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> "Target":
         """The target, its value in a range where it says something."""
-        from intents.thresholds import Target
+        from intents.targets import KNOWN, Target
 
-        kind, _, said = str(value).partition("=")
         try:
-            wanted = float(said)
+            return Target.parse(str(value))
         except ValueError:
-            wanted = 0.0
-        if not (value == "f1" or (kind == "precision" and 0 < wanted < 1) or (kind == "alarms" and 0 < wanted < 1e9)):
-            known = "precision=0.25 (a share), alarms=2 (per active customer and day), f1"
-            self.fail(f"{value!r} is none of {known}", param, ctx)
-        if value == "f1":
-            return Target("f1")
-        return Target("precision" if kind == "precision" else "alarms", wanted)
+            self.fail(f"{value!r} is none of {KNOWN}, f1", param, ctx)
 
 
 @click.command("evaluate", short_help="Judge what a model said, beside a simple rule.")
@@ -137,7 +130,7 @@ def command(
     def assessed(path: Path) -> "Assessment":
         evidence = _evidence(path, recording, asked, fold, settings)
         with progress(f"trying thresholds on {path.name}", "thresholds") as update:
-            return assess(evidence, settings.threshold, targets, wanted, update)
+            return assess(evidence, settings.fixed_threshold, targets, wanted, update)
 
     found = assessed(scores)
     other = assessed(against) if against else None

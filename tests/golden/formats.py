@@ -19,6 +19,7 @@ from features.state import States, decode, encode
 from features.store import PartitionKey
 from intents import examples, snapshots
 from intents.catalog import Catalogue
+from intents.cooldowns import Sounded
 from intents.detect import Setup
 from intents.head import ARRAYS, Head
 from intents.questions import Question
@@ -107,7 +108,8 @@ def _last_records() -> list[Record]:
 def examples_values(record: bytes) -> Any:
     """What a record of the examples topic says."""
     found = examples.unpack(record)
-    columns = {name: np.asarray(getattr(found, name)).tolist() for name in ("asked", "outcomes", "subjects", "ranks")}
+    columns = {name: np.asarray(getattr(found, name)).tolist() for name in ("outcomes", "subjects", "ranks")}
+    columns["asked"] = [list(entry)[:-1] for entry in found.asked.tolist()]  # without what version 2 added
     more = {"recent": found.recent.tolist(), "vectors": found.vectors.tolist()}
     names = {key.hex(): name for key, name in found.names.items()}
     head = [found.topic, found.partition, found.watermark, found.bundle, found.share, names]
@@ -115,11 +117,11 @@ def examples_values(record: bytes) -> Any:
 
 
 def choices_values(record: bytes) -> Any:
-    """What a record of the examples topic says, with what could have been chosen, and what a model said."""
+    """What a record of the examples topic says, with what version 2 added."""
     found = examples.unpack(record)
     names = ("choices", "choice_subjects", "choice_vectors", "said")
     more = {name: np.asarray(getattr(found, name)).tolist() for name in names}
-    return examples_values(record) | more | {"model": found.model}
+    return examples_values(record) | more | {"model": found.model, "first": found.asked["first"].tolist()}
 
 
 def examples_again(record: bytes) -> bytes:
@@ -130,7 +132,8 @@ def examples_again(record: bytes) -> bytes:
 def checkpoint() -> Checkpoint:
     """What a trainer knows after three days, the last of which waits for its answers within a day.
 
-    Of six customers two buy what they viewed, one what was foreseen, and one what was viewed, hours later.
+    Of six customers two buy what they viewed, one what was foreseen, and one what was viewed, hours later. The last but
+    one is cooling down when the last one asks, who waits for an answer.
     """
     tables, things = Tables(), [f"thing-{n}" for n in range(4)]
     for before, after in pairwise(map(subject_hash, things)):
@@ -139,17 +142,18 @@ def checkpoint() -> Checkpoint:
     shop = Shop(model=steered_model(tables=tables))
     for n in range(72):
         at, thing, customer = n * 2 * HORIZON, n % 3, f"c{n}"
-        shop.view(at, things[thing], None, customer)
+        shop.view(at - (n == 71) * HORIZON, things[thing], 0.05 * (n % 4 + 1), customer)
         if n % 6 in (0, 2):
             shop.do("purchase", at + MINUTE, things[thing], customer)
         elif n % 6 == 3:
             shop.do("purchase", at + 2 * MINUTE, things[thing + 1], customer)
         elif n % 6 == 4:
             shop.do("purchase", at + HORIZON + MINUTE, things[thing], customer)
+    shop.view(71 * 2 * HORIZON - 1, things[0], 0.3, "last")
     shop.clock(71 * 2 * HORIZON + 1)
     catalogue = Catalogue()
     drive = Drive(Setup(STEERED, catalogue, catalogue.names), shop.model, [shop.records], with_examples=True)
-    asyncio.run(drive.run(in_chunks(drive.lanes, 10)))
+    asyncio.run(drive.run(in_chunks(drive.lanes, 1)))
     trainer = Trainer(STEERED, HORIZON)
     for offset, lesson in enumerate(drive.lessons):
         trainer.read(offset, lesson)
@@ -176,6 +180,10 @@ def _question(asked: Question) -> Any:
     return [place, *(array.tolist() for array in arrays), asked.now_open, asked.soon_open]
 
 
+def _sounded(one: Sounded) -> Any:
+    return [list(one.source), one.customer, one.time, one.subjects.tolist(), one.alarms.tolist()]
+
+
 def snapshot_values(content: bytes) -> Any:
     """What a snapshot says."""
     found = snapshots.decode(content, STEERED)
@@ -199,6 +207,8 @@ def snapshot_values(content: bytes) -> Any:
             for place in np.flatnonzero(found.progress.bins[0]).tolist()
         ],
         "reading": [_reading(found.reading), _reading(found.base_reading)],
+        "curve": [model.curve.clock, model.curve.customer_days, model.curve.alarms.tolist(), model.curve.hits.tolist()],
+        "cooling": [found.cooling_share, [_sounded(one) for one in found.sounded]],
     }
 
 
@@ -207,7 +217,7 @@ FORMATS: Final = {
     "outbox-v1": Format(outbox_values, lambda b: pack_outbox(unpack_outbox(b)), lambda: pack_outbox(_last_records())),
     "examples-v1": Format(examples_values, examples_again, lambda: b""),
     "examples-v2": Format(choices_values, examples_again, lambda: day_of_a_shop().lessons[-1]),
-    "snapshot-MISNAP02": Format(
+    "snapshot-MISNAP03": Format(
         snapshot_values,
         lambda b: snapshots.encode(snapshots.decode(b, STEERED)),
         lambda: snapshots.encode(checkpoint()),

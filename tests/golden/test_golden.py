@@ -50,7 +50,10 @@ def test_the_files_are_worth_their_names() -> None:
     assert sum(chosen["choices"]) > 6 and chosen["model"] == "1-steered" and 0.29 < max(chosen["said"]) < 1
     outbox = values_of("outbox-v1")
     assert {record[0] for record in outbox} == {"intents", "examples", "dead"}
-    snapshot = values_of("snapshot-MISNAP02")
+    assert {0, 1} == set(values_of("examples-v2")["first"])
+    snapshot = values_of("snapshot-MISNAP03")
+    clock, days, alarms, hits = snapshot["curve"]
+    assert clock > 0 and days > 2 and alarms[0] > hits[0] > 0 and snapshot["cooling"][1]
     assert snapshot["reading"][0] != snapshot["reading"][1] and snapshot["names"]
     labels = {name: [parts["touched"][:2], parts["foreseen"][:2]] for name, parts in snapshot["heads"].items()}
     assert min(count for counts in labels.values() for part in counts for count in part) > 0
@@ -84,7 +87,7 @@ def _later(name: str) -> bytes:
     if name.startswith("state"):
         return content[:2] + b"\x02" + content[3:]
     if name.startswith("snapshot"):
-        return b"MISNAP03" + content[8:]
+        return b"MISNAP04" + content[8:]
     if name.startswith("outbox"):
         return msgspec.msgpack.encode({"version": 2, "records": content})
     return msgspec.msgpack.encode([3, *msgspec.msgpack.decode(content)[1:]])

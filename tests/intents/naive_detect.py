@@ -270,6 +270,7 @@ class NaiveDetect:
 
     def _ask(self, customer: Customer, line: Line, candidates: Sequence[Candidate]) -> None:
         t, rules = line.event.time, self.setup.rules
+        threshold = self.model.threshold(rules.threshold).value
         for subject, (_, until) in list(customer.cooling.items()):
             if subject not in customer.open and t >= until:
                 del customer.cooling[subject]
@@ -283,7 +284,7 @@ class NaiveDetect:
                 if t <= intent.expires_at and abs(moved) >= round(rules.step * 10_000):
                     intent.sequence += 1
                     self._say(line, intent, "strengthened" if moved > 0 else "weakened", candidate)
-            elif subject not in customer.cooling and confidence >= round(rules.threshold * 10_000):
+            elif subject not in customer.cooling and confidence >= round(threshold * 10_000):
                 if customer.busy() == SLOTS:
                     self.unslotted += 1
                     continue

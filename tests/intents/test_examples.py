@@ -42,6 +42,14 @@ def examples(asks: int = 2, outcomes: int = 1) -> Examples:
     )
 
 
+def of_version_1(record: bytes) -> bytes:
+    """The record as the release before wrote it: without choices and what was said, an ask a byte shorter."""
+    wire = msgspec.msgpack.decode(record)[:14]
+    wire[0], size = 1, ASKED.itemsize
+    wire[8] = b"".join(wire[8][at : at + size - 1] for at in range(0, len(wire[8]), size))
+    return msgspec.msgpack.encode(wire)
+
+
 def same(one: Examples, other: Examples) -> None:
     """Assert that all fields are equal, arrays to the bit and in their types."""
     for field in fields(Examples):
@@ -106,15 +114,18 @@ def test_columns_belong_together(changes: dict[str, Any]) -> None:
 
 
 def test_the_version_before() -> None:
-    """A record of version 1 has no choices, and does not tell what was said."""
-    found = unpack(msgspec.msgpack.encode([1, *msgspec.msgpack.decode(pack(examples()))[1:14]]))
+    """A record of version 1 has no choices, and does not tell what was said, nor first questions of days."""
+    whole = examples()
+    whole.asked["first"] = 1
+    found = unpack(of_version_1(pack(whole)))
+    assert found.asked.tolist() == [(*entry[:-1], 0) for entry in whole.asked.tolist()]
     assert (found.model, found.said.shape, found.choices.tolist()) == ("none", (6,), [0])
     assert np.isnan(found.said).all() and found.vectors.tobytes() == examples().vectors.tobytes()
 
 
-@pytest.mark.parametrize(("name", "value"), [("viewed", 3), ("touched", 4), ("candidates", 2)])
+@pytest.mark.parametrize(("name", "value"), [("viewed", 3), ("touched", 4), ("candidates", 2), ("first", 2)])
 def test_entries_make_sense(name: str, value: int) -> None:
-    """No more subjects viewed than touched, no more touched than there are candidates, no candidates left over."""
+    """No more viewed than touched, no more touched than candidates, of which none is left over; first or not."""
     found = examples()
     found.asked[name][1] = value
     with pytest.raises(UnreadableExamples, match="do not belong together"):

@@ -4,17 +4,21 @@ import asyncio
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from features.memory_store import MemoryStore
 from features.state import States, UnreadableState, decode, encode
+from intents.alarms import Curve
 from intents.catalog import Catalogue
+from intents.counts import F64
 from intents.detect import Setup
 from intents.intent import Intent
 from intents.life import Rules
 from intents.subjects import subject_hash
 from intents.tables import Tables
-from tests.intents.replaying import MINUTE, Drive, in_chunks
+from intents.targets import Target
+from tests.intents.replaying import MINUTE, Drive, in_chunks, unready
 from tests.intents.steered import HORIZON, LATENESS, STEERED, Shop, T, steered_model
 
 LONG = Rules(horizon_ms=30 * MINUTE, cooldown_ms=60 * MINUTE)
@@ -401,6 +405,46 @@ def test_late_question_opens_what_is_over(shop: Shop) -> None:
         ("detected", "ben", 1, 60 * MINUTE),
         ("expired", "ben", HORIZON + 1, HORIZON + 1),
     ]
+
+
+# The threshold of a target
+
+
+def curve(right: float) -> Curve:
+    """1,000 alarms at .01, a tenth fewer at each threshold; from .30 on a share is right, below half of that."""
+    alarms: F64 = 1_000 * 0.9 ** np.arange(60.0)
+    return Curve(0, alarms, alarms * np.where(np.arange(60) < 29, right / 2, right), 100.0)
+
+
+@pytest.mark.parametrize(("right", "least"), [(0.4, 0.3), (0.5, 0.02), (0.8, 0.02)])
+def test_a_snapshot_s_threshold_is_met_exactly(right: float, least: float) -> None:
+    """An intent is detected from the very threshold on that meets the target by what the snapshot knows of alarms."""
+    rules = Rules(Target("precision", 0.25))
+    for p, detected in ((least, True), (least - 0.0001, False)):
+        shop = Shop(rules=rules, model=replace(steered_model(), curve=curve(right)))
+        shop.view(0, "tea", p)
+        assert bool(shop.lives()) is detected
+
+
+def test_another_snapshot_another_threshold() -> None:
+    """Each snapshot has its threshold, and each target has its own by the same snapshot."""
+    snapshots = [replace(steered_model(), curve=curve(right)) for right in (0.4, 0.8)]
+    told = {"precision=0.25": [False, True], "precision=0.5": [False, False], "alarms=9": [True, True]}
+    for target, wanted in told.items():
+        found = []
+        for model in snapshots:
+            shop = Shop(rules=Rules(Target.parse(target)), model=model)
+            shop.view(0, "tea", 0.2)
+            found.append(bool(shop.lives()))
+        assert found == wanted
+
+
+def test_the_default_where_no_model_is_served() -> None:
+    """A fallback's rates are no model's word: while it is served, the default counts, whatever the curve knows."""
+    model = replace(steered_model(), curve=curve(0.8), losing=True)
+    assert model.threshold(Target("precision", 0.25)) == (0.15, "until a model is served, for precision=0.25")
+    assert unready(replace(model, losing=False)).threshold(Target("alarms", 1)).value == 0.15
+    assert model.threshold(0.4) == (0.4, "as set")
 
 
 # Cool-down

@@ -3,6 +3,7 @@
 import pickle
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from hashlib import blake2b
 from importlib.metadata import version
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from features.bundle import Bundle
 from features.core_bundle import CORE
-from intents.examples import LARGEST
+from intents.examples import LARGEST, pack, unpack
 from intents.head import ARRAYS, Head
 from intents.model import SOON_PRIOR, Model
 from intents.progress import BINS, Progress
@@ -31,8 +32,15 @@ HEAD: Final = 16
 
 
 def topic() -> tuple[bytes, ...]:
-    """Examples of some days."""
-    return lessons(days=3.0)[:50]
+    """Examples of some days, of a model that spoke."""
+    return tuple(spoken(record) for record in lessons(days=3.0)[:50])
+
+
+def spoken(record: bytes) -> bytes:
+    """The same examples, where something was said of each candidate."""
+    examples = unpack(record)
+    said = np.resize(np.array([0.3, 0.1, 0.02], dtype=np.float32), len(examples.said))
+    return pack(replace(examples, said=said))
 
 
 @cache
@@ -142,17 +150,18 @@ def refused(content: bytes, why: str, bundle: Bundle = CORE) -> None:
 def test_not_a_snapshot() -> None:
     """Other files are recognised by their first bytes."""
     for content in (b"", b"MISNA", b"{}"):
-        refused(content, "not a snapshot, this release reads MISNAP02")
+        refused(content, "not a snapshot, this release reads MISNAP03")
 
 
 def test_a_later_format() -> None:
     """A snapshot of a release to come is not guessed at, and the error says what to do."""
-    refused(b"MISNAP03" + snapshot()[8:], "another format, this release reads MISNAP02: use the release that wrote it")
+    refused(b"MISNAP04" + snapshot()[8:], "another format, this release reads MISNAP03: use the release that wrote it")
 
 
 def test_an_earlier_format() -> None:
     """A snapshot of the release before is of other features: the error says to train anew."""
-    refused(b"MISNAP01" + snapshot()[8:], "an earlier release, whose features are others: train anew")
+    for magic in (b"MISNAP01", b"MISNAP02"):
+        refused(magic + snapshot()[8:], "an earlier release, whose features are others: train anew")
 
 
 def test_nothing_in_it_runs() -> None:
@@ -193,6 +202,7 @@ def test_another_bundle() -> None:
         *("now.touched.means", "now.foreseen.variances", "soon.touched.weights", "now.touched.precision"),
         *("now.totals", "base.moves", "now.ranks", "later.columns", "later.soon", "later.asked"),
         *("choice.weights", "choice.precision", "choice.squares"),
+        *("curve.alarms", "curve.hits", "cooling.asked"),
         *("progress.totals", "progress.bins"),
     ],
 )
@@ -231,6 +241,7 @@ def _shape(name: str) -> list[int]:
         *("now.totals", "base.successors", "now.moves", "base.ranks", "now.touched.means", "now.subjects"),
         *("later.asked", "later.columns", "later.ranks", "later.customers", "later.subjects", "later.soon"),
         *("choice.weights", "choice.squares", "now.companions", "base.companion_counts"),
+        *("curve.alarms", "curve.hits", "cooling.asked", "cooling.customers", "cooling.subjects", "cooling.alarms"),
         *("progress.totals", "progress.bins"),
     ],
 )
@@ -272,6 +283,9 @@ FOUND: Final = -1.2950e308
         ("choice.weights", 1e16),
         ("now.companion_counts", -1.0),
         ("later.asked", -1.0),
+        ("curve.alarms", -1.0),
+        ("curve.alarms", 1e16),
+        ("cooling.asked", -1.0),
         ("later.ranks", -1.0),
         ("later.columns", 1e16),
     ],
@@ -317,6 +331,42 @@ def test_precisions_that_cannot_be(array: str, place: int, number: float) -> Non
 def test_waiting_questions_that_cannot_be(place: int, number: float) -> None:
     """A question of half a millisecond, of a source that is not named, or of candidates that are another's: refused."""
     refused(with_number(snapshot(), "later.asked", place, number), "do not belong together")
+
+
+@pytest.mark.parametrize(
+    ("array", "place", "number"),
+    [
+        ("curve.hits", 3, 1e6),  # more right ones than alarms
+        ("cooling.asked", 0, 0.5),
+        ("cooling.asked", 1, 7.0),  # a source that is not named
+        ("cooling.asked", 2, 400.0),  # alarms that are another's
+        ("cooling.alarms", 0, -1.0),  # as bits: a threshold beyond the grid
+    ],
+)
+def test_alarms_that_cannot_be(array: str, place: int, number: float) -> None:
+    """More right alarms than alarms, and what cools down at no time, place or threshold that there is: refused."""
+    refused(with_number(snapshot(), array, place, number), "do not belong together")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "why"),
+    [
+        (0, -2, "do not belong together"),
+        (1, -1.0, "below zero"),
+        (1, float("nan"), "not finite"),
+        (2, 0.0, "do not belong together"),
+        (2, 1.5, "do not belong together"),
+    ],
+)
+def test_what_is_told_of_alarms_that_cannot_be(place: int, value: float, why: str) -> None:
+    """A time before the first, less than no days of customers, a share of nobody or of more than all: refused."""
+    refused(with_header(snapshot(), lambda h: h["alarms"].__setitem__(place, value)), why)
+
+
+def test_more_alarms_than_ever_cool_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than a trainer would keep are refused before they are built."""
+    monkeypatch.setattr("intents.alarm_arrays.MOST", len(decode(snapshot(), CORE).sounded) - 1)
+    refused(snapshot(), "do not belong together")
 
 
 @pytest.mark.parametrize("share", [0.0, 1.5])

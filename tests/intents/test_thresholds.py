@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from intents import thresholds
 from intents.evidence import Evidence
 from intents.occurrences import Occurrence, Questions
-from intents.thresholds import DAY_MS, GRID, Chosen, Sweep, Target
+from intents.targets import GRID, Target
+from intents.thresholds import DAY_MS, Chosen, Sweep
 from tests.intents import naive_evaluation as naive
 from tests.intents.test_evaluation import encode
 
@@ -89,8 +89,9 @@ def test_each_day_s_threshold_is_the_slow_judge_s(target: Target, seed: int) -> 
     """By the alarms whose horizon was over before the day, the outcomes and the active customers before it."""
     case = made_up(seed, customers=4, events=160)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(thresholds, "ENOUGH_ALARMS", 5)
-        patch.setattr(thresholds, "ENOUGH_OUTCOMES", 5)
+        patch.setattr("intents.targets.ENOUGH_ALARMS", 5)
+        patch.setattr("intents.targets.ENOUGH_OUTCOMES", 5)
+        patch.setattr("intents.thresholds.ENOUGH_OUTCOMES", 5)
         found = sweep(case).choose(target)
     assert np.allclose(bounds(found), slow(case, target, 5), equal_nan=True)
 

@@ -29,6 +29,7 @@ from streams.engine import Engine
 from streams.shop import DEMO_CATALOGUE
 from streams.wire import Decoder
 from tests.intents.replaying import MINUTE, Drive, chunk_of, disturbed, in_chunks, lanes_of, made_up, setup_of, shuffled
+from tests.intents.test_examples import of_version_1
 
 HORIZON: Final = 30 * MINUTE
 T: Final = 1_700_000_000_000
@@ -49,6 +50,7 @@ class Ask:
     touched: int = 1
     viewed: int = 1
     said: tuple[float, ...] = ()  # of the candidates; nothing: by a model that is not ready
+    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def lesson(*entries: Ask | Got, watermark: int = 0, partition: int = 0, share: f
         rows["time"] = [T + entry.at for entry in of]
     asked["viewed"], asked["touched"] = [ask.viewed for ask in asks], [ask.touched for ask in asks]
     asked["candidates"] = [len(ask.subjects) for ask in asks]
-    asked["subject"] = [ask.subjects[0] for ask in asks]
+    asked["subject"], asked["first"] = [ask.subjects[0] for ask in asks], [ask.first for ask in asks]
     outcomes["subject"] = [got.subject for got in gots]
     outcomes["recent"] = [len(got.recent) for got in gots]
     subjects = [subject for ask in asks for subject in ask.subjects]
@@ -316,7 +318,7 @@ def test_judged_before_learned() -> None:
 
 def test_nothing_said_is_not_judged() -> None:
     """A model that was not ready, or a record that does not tell, leaves no judgement, and is learned all the same."""
-    untold = msgspec.msgpack.encode([1, *msgspec.msgpack.decode(lesson(Ask(0, 2, said=(0.5,))))[1:14]])
+    untold = of_version_1(lesson(Ask(0, 2, said=(0.5,))))
     trainer = taught(lesson(Ask(0, 1)), untold, lesson(watermark=HORIZON + 1))
     assert labels(trainer) == (0, 2) and (trainer.progress.pairs, trainer.progress.clock) == (0, -1)
 
@@ -369,6 +371,68 @@ def test_killed_while_it_loses(stops: Sequence[int]) -> None:
     whole, end = through(turning()), killed(turning(), stops)
     assert encode(end.checkpoint()) == encode(whole.checkpoint())
     assert whole.progress.pairs > 2_000 and end.progress.pairs == whole.progress.pairs
+
+
+# Alarms
+
+
+def test_alarms_are_counted_when_they_are_answered() -> None:
+    """By threshold, with the answer and the customer's day; what cools down is none, nor what nothing was said of."""
+    records = [
+        lesson(Ask(0, 1, (1, 2), touched=2, said=(0.3, 0.02), first=1), Ask(5, 2, said=(0.31,)), Got(6, 3)),
+        lesson(Ask(7, 4, said=(0.3,)), Ask(8, 5, customer=8, first=1), watermark=HORIZON),
+    ]
+    trainer = taught(*records)
+    assert trainer.curve.alarms.sum() == trainer.curve.customer_days == 0
+    told = taught(lesson(watermark=2 * HORIZON), trainer=trainer).model().curve
+    places = [0, 1, 2, 29, 30, 31]
+    assert told.alarms[places].round(6).tolist() == [3, 3, 2, 2, 1, 0]  # after the outcome there is one more
+    assert told.hits[places].round(6).tolist() == [1, 1, 1, 1, 1, 0]
+    assert (round(told.customer_days, 6), told.clock) == (1, T + 7)
+    weighed = taught(lesson(Ask(0, 1, said=(0.3,), first=1), watermark=HORIZON + 1, share=0.25)).curve
+    assert (weighed.alarms[0], weighed.customer_days) == (4, 4)
+
+
+@cache
+def loud(seed: int = 0) -> tuple[bytes, ...]:
+    """Sessions of some customers in two partitions, minutes between questions, outcomes now and then."""
+    dice, topic, at, offset = Random(seed), [], 0, 0
+    for n in range(60):
+        entries: list[Ask | Got] = []
+        for _ in range(dice.randrange(12)):
+            at += dice.choice((0, 1, 2, 9)) * MINUTE
+            offset += 1
+            who, subjects = (2 * dice.randrange(4) + 1) << 61, tuple(dice.sample((1, 2, 3), 2))
+            if dice.random() < 0.8:
+                said = (dice.random() / 2, dice.random() / 3) if dice.random() < 0.9 else ()
+                entries.append(Ask(at, offset, subjects, who, 2, said=said, first=dice.randrange(2)))
+            else:
+                entries.append(Got(at, offset, subjects[0], who))
+        topic.append(lesson(*entries, watermark=at - 2 * MINUTE, partition=n % 2))
+    return tuple(topic)
+
+
+@pytest.mark.parametrize("most", [6, 16_384])
+@pytest.mark.parametrize("stops", [[30], [7, 8, 9], range(0, 60, 4)], ids=str)
+def test_killed_while_it_cools_down(stops: Sequence[int], most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cooled down before a snapshot does so after it: a trainer killed and continued counts the same alarms.
+
+    So does one that keeps a share of the customers.
+    """
+    monkeypatch.setattr("intents.cooldowns.MOST", most)
+    whole, end = taught(*loud()), killed(loud(), stops)
+    assert encode(end.checkpoint()) == encode(whole.checkpoint())
+    assert whole.curve.alarms[0] > (20 if most == 6 else 100) and (whole.checkpoint().cooling_share < 1) == (most == 6)
+    assert whole.checkpoint().sounded or most == 6
+
+
+def test_what_cools_down_is_that_of_before() -> None:
+    """A snapshot has what was cooling down before the oldest open question, though its watermark has passed that."""
+    records = [lesson(Ask(0, 1, said=(0.3,))), lesson(Ask(2, 2, said=(0.3,))), lesson(watermark=HORIZON + 1)]
+    checkpoint = decode(encode(taught(*records).checkpoint()), CORE)
+    assert [(one.customer, one.time) for one in checkpoint.sounded] == [(7, T)]
+    trainer = taught(*records[1:], lesson(watermark=HORIZON + 3), trainer=Trainer(CORE, HORIZON, checkpoint))
+    assert trainer.curve.alarms[0] == pytest.approx(1)
 
 
 def test_learned_together() -> None:

@@ -12,16 +12,23 @@ import pytest
 
 from features.memory_store import MemoryStore
 from features.store import StoreUnavailable
+from intents.alarms import Curve
+from intents.counts import F64
+from intents.life import Rules
+from intents.model import Model
 from intents.model_store import ModelStore
+from intents.targets import Target
 from streams import metrics
 from streams.dead_letters import TooManyDeadLetters
+from streams.engine import Engine
 from streams.models import ModelWatch
 from streams.observed_store import observed
 from streams.observer import Observer
 from streams.record_chunk import RecordChunk
 from streams.train import Training, resume
 from streams.worker import Worker
-from tests.intents.replaying import Pair
+from streams.worker_app import take_up
+from tests.intents.replaying import Pair, setup_of
 from tests.intents.steered import HORIZON, LATENESS, Shop, steered_model
 from tests.intents.test_training import turning
 from tests.streams.test_dead_letters import BAD, ancient, mixed
@@ -303,6 +310,23 @@ def test_a_worker_shows_a_model_that_loses() -> None:
         observer.speaks(replace(steered_model(), losing=losing))
         told = [observer.meter.value(it) for it in (metrics.MODEL_READY, metrics.MODEL_LOSING)]
         assert told == [1, losing]
+
+
+def test_a_worker_shows_its_threshold() -> None:
+    """As set, or as its target and its model have it, from each model on."""
+    alarms: F64 = 1_000 * 0.9 ** np.arange(60.0)
+    told = replace(steered_model(), curve=Curve(0, alarms, alarms * 0.2 + 0.1 * alarms * (np.arange(60) > 20), 100.0))
+    setup, observer = setup_of(""), Observer()
+    for wanted, model, shown in (
+        (0.3, steered_model(), 0.3),
+        (Target("precision", 0.3), steered_model(), 0.15),
+        (Target("precision", 0.3), told, 0.22),
+        (Target("alarms", 1.0), told, 0.23),
+        (Target("alarms", 1.0), replace(told, losing=True), 0.15),
+    ):
+        engine = Engine(MemoryStore(), replace(setup, rules=Rules(wanted)), Model.untrained(setup.bundle))
+        take_up(model, engine, observer)
+        assert engine.model is model and observer.meter.value(metrics.THRESHOLD) == shown
 
 
 def test_snapshots_that_cannot_be_used(tmp_path: Any) -> None:

@@ -9,7 +9,7 @@ from intents.assessment import Assessment, assess
 from intents.catalog import Catalogue
 from intents.evidence import Evidence
 from intents.occurrences import Questions
-from intents.thresholds import Target
+from intents.targets import Target
 from streams.occurrences import occurrences
 from streams.plots import draw
 from streams.recordings import open_recording

@@ -8,6 +8,7 @@ import pytest
 
 from intents.catalog import CatalogueError
 from intents.life import Rules
+from intents.targets import Target
 from streams.engine import Topics
 from streams.settings import FILE_VARIABLE, PREFIX, Settings, SettingsError
 
@@ -58,7 +59,14 @@ def test_an_unknown_name_in_the_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "said"),
     [
-        ("THRESHOLD", "high", "MICRO_INTENTS_THRESHOLD is 'high'; it must be a float"),
+        (
+            "THRESHOLD",
+            "high",
+            "MICRO_INTENTS_THRESHOLD is 'high'; it must be a probability (0.15), or precision=0.25",
+        ),
+        ("THRESHOLD", "precision=25", "MICRO_INTENTS_THRESHOLD is 'precision=25'; it must be a probability (0.15), or"),
+        ("THRESHOLD", "alarms=0", "or precision=0.25 (a share of alarms), alarms=2 (per active customer and day)"),
+        ("THRESHOLD", "f1", "MICRO_INTENTS_THRESHOLD is 'f1'; it must be a probability (0.15), or precision=0.25"),
         ("THRESHOLD", "1.0", "threshold is 1.0; it must lie between 0 and 1"),
         ("THRESHOLD", "nan", "threshold is nan"),
         ("HORIZON_S", "30 min", "MICRO_INTENTS_HORIZON_S is '30 min'; it must be a int"),
@@ -108,6 +116,17 @@ def test_rules_and_topics_follow() -> None:
     settings = Settings(threshold=0.3, horizon_s=600, intents="i", examples="e", dead_letter="d")
     assert settings.rules == Rules(0.3, horizon_ms=600_000, cooldown_ms=600_000)
     assert settings.topics == Topics("i", "e", "d")
+
+
+def test_a_threshold_may_be_a_target(tmp_path: Path) -> None:
+    """What alarms shall be, from the environment or the file; what judges a fixed threshold takes the default then."""
+    for text in ("precision=0.25", "alarms=2"):
+        target = Target.parse(text)
+        for variables in ({"MICRO_INTENTS_THRESHOLD": text}, _file(tmp_path, f'threshold = "{text}"')):
+            settings = Settings.load(variables)
+            assert settings.threshold == settings.rules.threshold == target
+            assert (settings.fixed_threshold, settings.shown()["threshold"]) == (0.15, text)
+    assert Settings.load({"MICRO_INTENTS_THRESHOLD": "0.3"}).fixed_threshold == 0.3
 
 
 def test_the_catalogue_is_read(tmp_path: Path) -> None:
