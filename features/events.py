@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from features.log import ENTRY, I64, MORE, U64, Entries, expand
 
+MAX_TIME_MS: Final = 2**43 - 1
+"""Latest time, in the year 2248: logs are sorted by customer and time packed into one number (`features/log.py`)."""
 AHEAD_MS: Final = 5 * 60_000
 """How far ahead of the broker's clock an event's time may move the watermark."""
 

@@ -20,7 +20,6 @@ from intents.head import Head
 from intents.lessons import HeadName, Lesson, Pairs, Pick
 from intents.metrics import Bools
 from intents.occurrences import RECENT_SUBJECTS
-from intents.questions import Question
 from intents.subjects import customer_hash
 from intents.weighed import Detection, rank_shares
 
@@ -68,13 +67,13 @@ class Pupils:
         self.learners = learners
         self._said: dict[str, list[F64]] = {name: [] for name in (WHOLE, *learners)}
         self._customers: list[U64] = []
-        self._asked: list[Question] = []
+        self._asked: list[tuple[tuple[int, int], Bools]] = []
         self._answers: dict[tuple[int, int], Bool] = {}
 
     def asked(self, pairs: Pairs) -> None:
         """Let all of them say what they think."""
         judged = pairs.ranks < RECENT_SUBJECTS
-        self._asked += pairs.questions
+        self._asked += [((each.offset, each.place), each.ranks < RECENT_SUBJECTS) for each in pairs.questions]
         self._customers.append(pairs.customers[judged])
         self._said[WHOLE].append(pairs.said[judged])
         for name, learner in self.learners.items():
@@ -109,9 +108,8 @@ class Pupils:
     def _labels(self) -> tuple[Bools, Bools]:
         """Of every pair asked that is judged, whether its answer is known, and the answer."""
         known, labels = [np.zeros(0, bool)], [np.zeros(0, bool)]
-        for question in self._asked:
-            judged = question.ranks < RECENT_SUBJECTS
-            answer = self._answers.get((question.offset, question.place))
+        for place, judged in self._asked:
+            answer = self._answers.get(place)
             known.append(np.full(judged.sum(), answer is not None))
             labels.append((np.zeros(len(judged), bool) if answer is None else answer)[judged])
         return np.concatenate(known), np.concatenate(labels)
@@ -157,6 +155,8 @@ def _rank(score: F64, chosen: int) -> int:
 
 class Beside:
     """The watcher of a trainer that lets learners learn by head, and choices."""
+
+    asks = True
 
     def __init__(
         self,

@@ -23,6 +23,7 @@ NEEDED_LISTS: Final = 50
 """Outcomes that a choice must have learned from before it is believed."""
 _PRIOR: Final = 10.0
 _SPREAD_PRIOR: Final = 10.0
+_MOST_AWAY: Final = 1_000.0  # from the mean that is learned: damaged numbers must not drown all else
 
 
 @dataclass(slots=True)
@@ -66,7 +67,7 @@ class Choice:
             raise ValueError("a list to learn from has a number that is not finite")
         if columns.shape[1] < 2:
             return
-        away = columns - columns.mean(axis=1, keepdims=True)
+        away = np.clip(columns - columns.mean(axis=1, keepdims=True), -_MOST_AWAY, _MOST_AWAY)
         z = away / self._spread()[:, None]
         logits = np.einsum("cn,c->n", z, self.weights)
         share = np.exp(logits - logits.max())

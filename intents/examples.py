@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from features.bundle import F32
+from features.events import MAX_TIME_MS
 from features.log import I64, U64, Entries
 
 VERSION: Final = 2
@@ -19,6 +20,8 @@ LARGEST: Final = 1e15
 """A number in a vector is at most so far from zero: its square must not end a model."""
 RECENT: Final = 6
 """Most recent other subjects that an outcome carries."""
+CHOICES: Final = 12
+"""Most touched candidates, latest first, that an outcome carries, with their vectors: what could have been chosen."""
 
 ASKED: Final = np.dtype(
     [
@@ -35,9 +38,6 @@ ASKED: Final = np.dtype(
     ]
 )
 _ASKED_1: Final = np.dtype([(name, ASKED[name]) for name in (ASKED.names or ())[:-1]])
-CHOICES: Final = 12
-"""Most touched candidates, latest first, that an outcome carries, with their vectors: what could have been chosen."""
-
 OUTCOME: Final = np.dtype(
     [
         ("time", "<i8"),
@@ -101,6 +101,14 @@ class Examples:
     choice_vectors: F32
     said: F32
     model: str
+
+    def in_order(self) -> list[tuple[tuple[int, int], bool, int]]:
+        """Of every entry: where it is in its source (offset, index), whether it is an outcome, its row; sorted."""
+        found = []
+        for is_outcome, entries in ((False, self.asked), (True, self.outcomes)):
+            places = zip(entries["offset"].tolist(), entries["index"].tolist(), strict=True)
+            found += [(place, is_outcome, row) for row, place in enumerate(places)]
+        return sorted(found)
 
 
 class UnreadableExamples(Exception):
@@ -212,6 +220,11 @@ def _consistent(examples: Examples) -> bool:
         and bool((np.abs(examples.choice_vectors) <= LARGEST).all())
         and not bool(((examples.said < 0) | (examples.said > 1)).any())  # not a number: nothing was said
         and LEAST_SHARE <= examples.share <= 1
+        and abs(examples.watermark) <= MAX_TIME_MS
+        and all(
+            bool((each["time"] >= 0).all() and (each["time"] <= MAX_TIME_MS).all())
+            for each in (asked, examples.outcomes)
+        )
         and all(len(subject) == 8 for subject in examples.names)
         and bool((np.abs(examples.vectors) <= LARGEST).all())  # not so if one is not a number
     )

@@ -67,7 +67,14 @@ class Pick:
 
 
 class Watcher(Protocol):
-    """Hears of every step of a trainer, in order; what it is told stays the trainer's."""
+    """Hears of every step of a trainer, in order; what it is told stays the trainer's.
+
+    `asks`: whether it wants to hear what is asked, too, which takes as much as scoring it.
+    """
+
+    @property
+    def asks(self) -> bool:
+        """As above."""
 
     def asked(self, head: HeadName, pairs: Pairs) -> None:
         """These were asked since the last step, and nothing was learned meanwhile."""
@@ -88,7 +95,7 @@ class Telling:
 
     def note(self, question: Question) -> None:
         """It was asked; told at the next step."""
-        if self._watcher is not None:
+        if self._watcher is not None and self._watcher.asks:
             self._asked.append(question)
 
     def asked(self, now: Head, soon: Head) -> None:

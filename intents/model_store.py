@@ -13,8 +13,9 @@ from typing import Final
 import fsspec
 
 from features.bundle import Bundle
-from intents.snapshots import UnusableSnapshot, content_hash, decode
-from intents.training import Checkpoint
+from intents.checkpoint import Checkpoint
+from intents.snapshot_layout import UnusableSnapshot
+from intents.snapshots import content_hash, decode
 
 _log = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ A pair's loss is −log of the probability that was given to its answer. Two thi
 Event time is that of the newest pair, so late ones count as what they are: older.
 """
 
+import logging
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,6 +20,8 @@ from features.bundle import F32
 from features.log import DAY_MS, I64, Bool
 from intents.counts import F64
 from intents.weighed import Detection
+
+_log = logging.getLogger(__name__)
 
 HALF_LIFE_MS: Final = DAY_MS
 DUEL_HALF_LIFE_MS: Final = 6 * 3_600_000
@@ -120,10 +123,16 @@ class Progress:
     def discrimination(self) -> tuple[float, float]:
         """AUC and average precision, to the width of a bin; NaN without both kinds of answers."""
         _, area, precision, _ = _JUDGE.under(self.bins.ravel()).tolist()
-        return area, precision if self.totals[1] else float("nan")
+        return area, precision if np.isfinite(area) else float("nan")
 
     def _mean(self, of: int) -> float:
         return float(self.totals[of] / self.totals[0]) if self.totals[0] else float("nan")
+
+    def tell(self, version: str) -> None:
+        """Say in the log that the model, last heard of in this version, began or ceased to lose."""
+        at = np.datetime64(self.clock // 1000, "s")  # a year that Python has no date for is none for it either
+        change = "loses to its fallback, which is served" if self.losing else "wins again, and is served again"
+        _log.warning("at %s UTC of event time the model, last of version %s, %s: %s", at, version, change, self)
 
     def __str__(self) -> str:
         """For the log."""

@@ -67,6 +67,7 @@ class AnsweredLines:
 
     write: Callable[[bytes], object]
     names: Mapping[int, str]
+    asks: bool = False
 
     def asked(self, head: HeadName, pairs: Pairs) -> None:
         """Nothing: the answer is waited for."""

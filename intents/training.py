@@ -13,89 +13,50 @@ waits for `now`, and the questions that wait for `soon` alone: a restart reads [
 as they were, and learns from `next` on.
 """
 
-import logging
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, TypeVar, TypeVarTuple
 
 import numpy as np
 
-from features.bundle import F32, Bundle
+from features.bundle import Bundle
 from features.log import I64, U64, Bool
-from features.windows import SESSION_GAP_MS
+from intents.checkpoint import Checkpoint
 from intents.choice import choice_columns
-from intents.cooldowns import CoolDowns, Sounded
+from intents.cooldowns import CoolDowns
 from intents.counts import F64
 from intents.examples import Examples, UnreadableExamples, unpack
 from intents.lessons import Lesson, Pairs, Telling, Watcher
+from intents.meetings import met_by_outcome, met_by_views
 from intents.model import SOON_MS, Model, whole_vectors
 from intents.progress import Progress
 from intents.questions import Question, Questions, Source
 from intents.reading import Reading
 from intents.tables import Tables, previous_subject
 
-_log = logging.getLogger(__name__)
-
 TOGETHER: Final = 64
 """Questions that are learned in one step."""
 
-_SESSION: Final = np.float32(np.log1p(SESSION_GAP_MS / 1000))
-
-_Update = Callable[[Tables], None]
+_What = TypeVarTuple("_What")
 _Found = TypeVar("_Found")
-
-
-@dataclass(slots=True)
-class Checkpoint:
-    """All a trainer needs to go on.
-
-    The model, how far it has read, tables and reading as they were before `oldest`, the questions that wait for `soon`
-    alone, of a sample with this share, how good the model was, and what was cooling down before `oldest`, of a share of
-    the customers.
-    """
-
-    model: Model
-    reading: Reading
-    base: Tables
-    base_reading: Reading
-    later: list[Question] = field(default_factory=list)
-    soon_share: float = 1.0
-    progress: Progress = field(default_factory=Progress)
-    sounded: list[Sounded] = field(default_factory=list)
-    cooling_share: float = 1.0
-
-
-def _together(subject: int, others: list[int], weight: float) -> _Update:
-    return lambda tables: tables.count_together(subject, others, weight)
-
-
-def _view(subject: int, before: int, weight: float) -> _Update:
-    return lambda tables: tables.count_view(subject, before, weight)
 
 
 class Trainer:
     """Learns one model from one examples partition; not thread-safe, one owner."""
 
     def __init__(
-        self,
-        bundle: Bundle,
-        horizon_ms: int,
-        checkpoint: Checkpoint | None = None,
-        *,
-        durable: bool = True,
-        watcher: Watcher | None = None,
+        self, bundle: Bundle, horizon_ms: int, checkpoint: Checkpoint | None = None, *, durable: bool = True
     ) -> None:
         """A trainer that starts cold, or goes on from a checkpoint; read on from `position`.
 
-        One that is not `durable` makes models but no checkpoints, and remembers less. `watcher` hears of it all.
+        One that is not `durable` makes models but no checkpoints, and remembers less.
         """
         self.bundle, self.horizon_ms, self.durable = bundle, horizon_ms, durable
         model = checkpoint.model if checkpoint else Model.untrained(bundle)
         self.now, self.soon, self.choice = model.now.copy(), model.soon.copy(), model.choice.copy()
         self.names = dict(model.names)
-        self.heard = "none"
+        self.heard_version = "none"
         self.progress = checkpoint.progress.copy() if checkpoint else Progress()
         self._resolved = checkpoint.reading.copy() if checkpoint else Reading()
         self._base = checkpoint.base.copy() if checkpoint else Tables()
@@ -110,7 +71,7 @@ class Trainer:
         self.questions = Questions(horizon_ms, checkpoint.soon_share if checkpoint else 1.0, later)
         self._updates: deque[tuple[int, Callable[[], object]]] = deque()
         self._due: deque[tuple[bool, list[Question]]] = deque()
-        self._telling = Telling(watcher)
+        self._telling = Telling(None)
 
     def watch(self, watcher: Watcher) -> None:
         """Let a watcher hear of all from now on."""
@@ -139,15 +100,17 @@ class Trainer:
             self.reading.next = offset + 1
             raise
         self.reading.next = offset + 1
-        self.heard = examples.model
+        self.heard_version = examples.model
         source = (examples.topic, examples.partition)
         for key, name in examples.names.items():
             self.names.setdefault(int.from_bytes(key, "little"), name)
         if examples.bundle == self.bundle.hash:
+            if len(examples.vectors) != len(self.bundle.features):
+                raise UnreadableExamples("an examples record of this bundle with another number of features")
             self._read_entries(offset, source, examples)
         self.reading.hear(source, examples.watermark, at_ms)
         passed = self.reading.passed(source)
-        self._cool(offset, lambda cooling: cooling.passed(source, passed))
+        self._cool(offset, CoolDowns.passed, source, passed)
         if self.durable:
             self._updates.append((offset, partial(setattr, self, "_base_reading", self.reading.copy())))
 
@@ -157,72 +120,59 @@ class Trainer:
         starts = np.concatenate([[0], np.cumsum(asked["candidates"], dtype=np.int64)])
         places = np.concatenate([[0], np.cumsum(outcomes["recent"], dtype=np.int64)])
         picks = np.concatenate([[0], np.cumsum(examples.choices)])
-        entries = [
-            ((int(o), int(i)), 0, n) for n, (o, i) in enumerate(zip(asked["offset"], asked["index"], strict=True))
-        ]
-        entries += [
-            ((int(o), int(i)), 1, n) for n, (o, i) in enumerate(zip(outcomes["offset"], outcomes["index"], strict=True))
-        ]
-        for at, kind, n in sorted(entries):
+        for at, is_outcome, n in examples.in_order():
             if at <= before:
                 continue
             mark = at  # an outcome of several subjects has an entry for each
-            if kind == 0:
+            if not is_outcome:
                 self._ask(offset, source, examples, n, slice(int(starts[n]), int(starts[n + 1])))
             else:
+                choices = slice(int(picks[n]), int(picks[n + 1]))
                 if offset >= self._resolved.next:  # else learned before a restart
-                    self._choose(outcomes[n], examples, slice(int(picks[n]), int(picks[n + 1])))
+                    self._choose(outcomes[n], examples, choices)
                 self._outcome(offset, source, outcomes[n], examples.recent[places[n] : places[n + 1]])
-                self._meet(offset, int(outcomes[n]["subject"]), examples, slice(int(picks[n]), int(picks[n + 1])))
+                subject, met = int(outcomes[n]["subject"]), examples.choice_subjects[choices]
+                if there := met_by_outcome(self.bundle, examples.choice_vectors[:, choices], met, subject):
+                    self._count(offset, Tables.count_together, subject, there, 1.0)
         self.reading.marks[source] = mark
 
     def _ask(self, offset: int, source: Source, examples: Examples, n: int, place: slice) -> None:
         entry = examples.asked[n]
         subjects, ranks = examples.subjects[place], examples.ranks[place]
-        count, touched = len(subjects), int(entry["touched"])
+        count, touched, weight = len(subjects), int(entry["touched"]), 1.0 / examples.share
         before = previous_subject(subjects, ranks, np.zeros(count, dtype=np.int64), np.full(count, touched))
-        weight = 1.0 / examples.share
+        columns = whole_vectors(self.bundle, self.tables, examples.vectors[:, place], subjects, before)
         question = Question(
-            int(entry["time"]),
-            offset,
-            n,
-            source,
-            int(entry["customer"]),
-            subjects,
-            ranks,
-            whole_vectors(self.bundle, self.tables, examples.vectors[:, place], subjects, before)[
-                self.bundle.leading :
-            ],
-            weight,
-            np.zeros(count, dtype=bool),
-            np.zeros(count, dtype=bool),
-            examples.said[place],
+            time=int(entry["time"]),
+            offset=offset,
+            place=n,
+            source=source,
+            customer=int(entry["customer"]),
+            subjects=subjects,
+            ranks=ranks,
+            columns=columns[self.bundle.leading :],
+            weight=weight,
+            now=np.zeros(count, dtype=bool),
+            soon=np.zeros(count, dtype=bool),
+            said=examples.said[place],
             entry=(int(entry["offset"]), int(entry["index"])),
             first=bool(entry["first"]),
         )
-        asked = (source, question.customer, question.time, subjects, question.said)
-        question.alarms = self._cool(offset, lambda cooling: cooling.ask(*asked))
+        said = (question.customer, question.time, subjects, question.said)
+        question.alarms = self._cool(offset, CoolDowns.ask, source, *said)
         # Read before a restart: what was due then is learned already.
         learned = self._resolved.answered(source, question.entry) if offset < self._resolved.next else -1
         if question.time + self.horizon_ms >= learned:
             question.soon_open = question.time + SOON_MS >= learned
             self.questions.add(question)
             self._telling.note(question)
-        met = self._met(examples.vectors[:, place], int(entry["viewed"]), touched)
+        met = met_by_views(self.bundle, examples.vectors[:, place], int(entry["viewed"]), touched)
         viewed = subjects[: int(entry["viewed"])].tolist()  # touched last, so the first of the candidates
         others = subjects[len(viewed) : touched].tolist()
         for subject in viewed:
-            self._update(offset, _view(subject, others[0] if others else 0, weight))
+            self._count(offset, Tables.count_view, subject, others[0] if others else 0, weight)
         for n in np.flatnonzero(met.any(axis=1)).tolist():
-            self._update(offset, _together(int(subjects[n]), subjects[met[n]].tolist(), weight))
-
-    def _met(self, vectors: F32, viewed: int, touched: int) -> Bool:
-        """Which touched candidates each viewed subject meets: it is new in the session, they were there (viewed, n)."""
-        gap, age = (vectors[self.bundle.names.index(name)] for name in ("gap", "age"))
-        there = np.arange(len(age)) < touched
-        there[:viewed] = False
-        met: Bool = (gap[:viewed, None] > _SESSION) & (there & (age <= _SESSION))
-        return met
+            self._count(offset, Tables.count_together, int(subjects[n]), subjects[met[n]].tolist(), weight)
 
     def _choose(self, entry: np.void, examples: Examples, place: slice) -> None:
         """Learn what was chosen, if it was among the touched."""
@@ -238,30 +188,23 @@ class Trainer:
         self._telling.picked(int(entry["customer"]), picked, int(chosen[0]), self.choice)
         self.choice.learn(picked, int(chosen[0]))
 
-    def _meet(self, offset: int, subject: int, examples: Examples, place: slice) -> None:
-        """Count what an outcome of a subject that is new in the session came together with."""
-        age = examples.choice_vectors[self.bundle.names.index("age"), place]
-        there = examples.choice_subjects[place][age <= _SESSION].tolist()
-        if there and subject not in there:
-            self._update(offset, _together(subject, there, 1.0))
-
     def _outcome(self, offset: int, source: Source, entry: np.void, recent: U64) -> None:
         subject, customer, time = int(entry["subject"]), int(entry["customer"]), int(entry["time"])
-        others = recent.tolist()
-        self._update(offset, lambda tables: tables.count_outcome(subject, others))
+        self._count(offset, Tables.count_outcome, subject, recent.tolist())
         self.questions.outcome(source, customer, subject, time)
-        self._cool(offset, lambda cooling: cooling.outcome(source, customer, subject, time))
+        self._cool(offset, CoolDowns.outcome, source, customer, subject, time)
 
-    def _update(self, offset: int, update: _Update) -> None:
-        update(self.tables)
+    def _count(self, offset: int, count: Callable[[Tables, *_What], None], *what: *_What) -> None:
+        """Count into the tables; later into those as of `oldest` too."""
+        count(self.tables, *what)
         if self.durable:
-            self._updates.append((offset, partial(update, self._base)))
+            self._updates.append((offset, partial(count, self._base, *what)))
 
-    def _cool(self, offset: int, act: Callable[[CoolDowns], _Found]) -> _Found:
-        """Let something cool down, or no longer; later before `oldest` too."""
+    def _cool(self, offset: int, act: Callable[[CoolDowns, *_What], _Found], *what: *_What) -> _Found:
+        """Let something cool down, or no longer; later in what cooled down before `oldest` too."""
         if self.durable:
-            self._updates.append((offset, partial(act, self._base_cooling)))
-        return act(self.cooling)
+            self._updates.append((offset, partial(act, self._base_cooling, *what)))
+        return act(self.cooling, *what)
 
     def resolve(self) -> int:
         """Answer, score and learn every question that is due, in order of time; returns how many there were."""
@@ -270,9 +213,7 @@ class Trainer:
     def resolving(self) -> Iterator[int]:
         """As `resolve`, pausing after every few questions (how many), so that an event loop can breathe.
 
-        Run it to its end.
-
-        A checkpoint made in a pause learns the rest first.
+        Run it to its end; a checkpoint made in a pause learns the rest first.
         """
         now: list[Question] = []
         soon: list[Question] = []
@@ -296,14 +237,12 @@ class Trainer:
         weights = np.repeat([question.weight for question in questions], counts)
         labels = np.concatenate([question.soon if is_soon else question.now for question in questions])
         if is_soon:
-            weights = weights / self.questions.share
-            ready = self.soon.ready
-            said = self.soon.learn(columns, ranks, labels, weights)
+            head, weights = self.soon, weights / self.questions.share
         else:
+            head = self.now
             self._judge(questions, ranks, labels, weights)
-            ready = self.now.ready
-            said = self.now.learn(columns, ranks, labels, weights)
             self.tables.count_ranks(ranks, labels, weights)
+        ready, said = head.ready, head.learn(columns, ranks, labels, weights)
         self._telling.learned(is_soon, Lesson(Pairs(questions, columns, ranks, said), labels, weights, ready))
 
     def _judge(self, questions: list[Question], ranks: I64, labels: Bool, weights: F64) -> None:
@@ -311,7 +250,7 @@ class Trainer:
         said = np.concatenate([question.said for question in questions])
         times = np.repeat([question.time for question in questions], [len(question.subjects) for question in questions])
         if self.progress.note(times, said, self.tables.rates_of(ranks), labels, weights):
-            _tell(self.progress, self.heard)
+            self.progress.tell(self.heard_version)
         if counted := [question for question in questions if question.alarms is not None]:
             self.curve.note(
                 np.array([question.time for question in counted]),
@@ -359,10 +298,3 @@ class Trainer:
             losing=self.progress.losing,
             curve=self.curve.copy(),
         )
-
-
-def _tell(progress: Progress, heard: str) -> None:
-    """Say in the log that the model, last heard of in this version, began or ceased to lose."""
-    at = np.datetime64(progress.clock // 1000, "s")  # a year that Python has no date for is none for it either
-    change = "loses to its fallback, which is served" if progress.losing else "wins again, and is served again"
-    _log.warning("at %s UTC of event time the model, last of version %s, %s: %s", at, heard, change, progress)

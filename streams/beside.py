@@ -2,18 +2,15 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass
 
 from intents.beside import Beside, FoldOf
 from intents.evidence import Fold
 from streams.engine import HASH_KEY
+from streams.inprocess import PARTITIONS
 from streams.recordings import Recording, RecordingBatch
 from streams.replay import Outputs, Summary, replay_in_process
 from streams.settings import Settings
-
-PARTITIONS: Final = 8
-"""Of the imagined topic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +48,7 @@ def replay_beside(
 
     work = replay_in_process(
         noted(recording.batches(limit=limit)),
-        replace(settings, model=""),
+        settings,
         settings.load_catalogue(),
         Outputs(),
         learn=True,

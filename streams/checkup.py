@@ -12,7 +12,8 @@ from intents.catalog import CatalogueError
 from intents.head import NEEDED_NEGATIVE, NEEDED_POSITIVE
 from intents.model import Model
 from intents.model_store import ModelStore
-from intents.snapshots import UnusableSnapshot, decode
+from intents.snapshot_layout import UnusableSnapshot
+from intents.snapshots import decode
 from streams.broker import BrokerFailed, BrokerRefused, find_broker
 from streams.checkup_kafka import check_kafka
 from streams.findings import Finding, note, problem, well
@@ -122,7 +123,7 @@ async def _not_whole(store: RedisStore, settings: Settings) -> dict[int, int]:
 def _model(settings: Settings) -> Finding:
     if settings.model:
         try:
-            return _readiness(load_model(settings.model, CORE), f"{settings.model} (frozen)", settings)
+            return _readiness(load_model(settings.model, CORE), settings.model, settings, frozen=True)
         except (UnusableSnapshot, OSError) as error:
             return problem("model", str(error), "correct MICRO_INTENTS_MODEL or --model, or leave it out")
     try:
@@ -144,10 +145,12 @@ def _model(settings: Settings) -> Finding:
         return problem("model", str(error), "delete that snapshot; the trainer writes another one")
 
 
-def _readiness(model: Model, name: str, settings: Settings) -> Finding:
+def _readiness(model: Model, name: str, settings: Settings, *, frozen: bool = False) -> Finding:
+    name += " (frozen)" if frozen else ""
     labels = f"{model.now.positives:,} positive and {model.now.negatives:,} negative labels"
     if model.losing:
-        advice = "see docs/operations.md, When the model loses; it is served again when it has won for six hours"
+        again = "name another --model" if frozen else "it is served again when it has won for six hours"
+        advice = f"see docs/operations.md, When the model loses; {again}"
         return problem("model", f"{name} loses to its fallback, which is served: {labels}", advice)
     if model.ready:
         threshold, why = model.threshold(settings.threshold)

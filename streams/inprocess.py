@@ -27,6 +27,9 @@ from streams.wire import Decoder, Records
 
 LEARN_EVERY_MS: Final = 5 * 60_000
 
+PARTITIONS: Final = 8
+"""Of the imagined topic, unless somebody says how many."""
+
 
 @dataclass(slots=True)
 class Output:
@@ -61,7 +64,7 @@ class InProcess:
         model: Model,
         *,
         topic: str = "clickstream",
-        partitions: int = 8,
+        partitions: int = PARTITIONS,
         partitioner: str = "murmur2",
         lateness_ms: int = 120_000,
         trainer: Trainer | None = None,

@@ -4,18 +4,16 @@ A frozen file, or the newest usable snapshot of the store, looked for now and th
 """
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 
 import fsspec
 
 from features.bundle import Bundle
+from intents.checkpoint import Checkpoint
 from intents.model import Model
 from intents.model_store import ModelStore
-from intents.progress import Progress
-from intents.reading import Reading
-from intents.snapshots import UnusableSnapshot, decode
-from intents.training import Checkpoint
+from intents.snapshot_layout import UnusableSnapshot
+from intents.snapshots import decode
 from streams.observer import Observer
 
 _log = logging.getLogger(__name__)
@@ -42,14 +40,7 @@ def starting_point(path: str, bundle: Bundle) -> Checkpoint:
 
     Raises as `load_model` does.
     """
-    return beginning(load_model(path, bundle))
-
-
-def beginning(model: Model) -> Checkpoint:
-    """Where a trainer is that was given this model, and has read nothing; one that was losing has to win first."""
-    progress = Progress(losing=model.losing)
-    model = replace(model, curve=model.curve.undated())
-    return Checkpoint(model, Reading(), model.tables.copy(), Reading(), progress=progress)
+    return Checkpoint.beginning(load_model(path, bundle))
 
 
 class ModelWatch:
@@ -73,7 +64,6 @@ class ModelWatch:
             return None
         self._seen, checkpoint = found
         self._observer.snapshot(checkpoint.reading.next)
-        self._observer.speaks(checkpoint.model)
         if checkpoint.model.losing != self._losing:
             self._losing = checkpoint.model.losing
             change = "loses to its fallback, which is served" if self._losing else "wins again, and is served again"

@@ -93,13 +93,10 @@ class Observer:
         """More dead letters a minute would stop the worker."""
         self.meter.set(metrics.DEAD_LETTER_LIMIT, dead_letters)
 
-    def speaks(self, model: Model) -> None:
-        """The worker took up a model."""
+    def speaks(self, model: Model, threshold: float) -> None:
+        """The worker took up a model; intents are detected from this probability on."""
         self.meter.set(metrics.MODEL_READY, model.ready)
         self.meter.set(metrics.MODEL_LOSING, model.losing)
-
-    def detects(self, threshold: float) -> None:
-        """Intents are detected from this probability on."""
         self.meter.set(metrics.THRESHOLD, threshold)
 
     def refused(self, letters: Sequence[Record]) -> None:

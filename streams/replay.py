@@ -17,15 +17,15 @@ import orjson
 
 from features.core_bundle import CORE
 from intents.catalog import Catalogue
+from intents.checkpoint import Checkpoint
 from intents.detect import Setup
 from intents.lessons import Watcher
 from intents.model import Model
 from intents.progress import Progress
 from intents.snapshots import encode
-from intents.training import Checkpoint, Trainer
+from intents.training import Trainer
 from sinks.records import Record
 from streams.inprocess import InProcess, Output
-from streams.models import beginning
 from streams.recordings import RecordingBatch
 from streams.settings import Settings
 
@@ -86,7 +86,9 @@ async def replay_in_process(
     if outputs.model is not None and not outputs.model.parent.is_dir():  # said now, not after hours
         raise FileNotFoundError(ENOENT, os.strerror(ENOENT), str(outputs.model))
     horizon_ms = settings.horizon_s * 1000
-    trainer = Trainer(CORE, horizon_ms, start, durable=False, watcher=watcher) if learn else None
+    trainer = Trainer(CORE, horizon_ms, start, durable=False) if learn else None
+    if trainer is not None and watcher is not None:
+        trainer.watch(watcher)
     setup = Setup(
         CORE,
         catalogue,
@@ -121,7 +123,7 @@ async def replay_in_process(
         if outputs.model is not None:
             trainer.resolve()
             summary.model = trainer.model()
-            _replace(outputs.model, encode(beginning(summary.model)))
+            _replace(outputs.model, encode(Checkpoint.beginning(summary.model)))
     return summary
 
 

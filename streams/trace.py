@@ -19,13 +19,13 @@ from intents.model import Model
 from intents.training import Trainer
 from sinks.records import Record
 from streams.engine import Step
-from streams.inprocess import InProcess
+from streams.inprocess import PARTITIONS, InProcess
 from streams.occurrences import occurrences
 from streams.partitioner import PARTITIONERS
 from streams.recordings import Recording, RecordingBatch
 from streams.settings import Settings
 from streams.trace_again import Witness, work_alone
-from streams.trace_search import PARTITIONS, NothingToTrace, Search, Wanted, worth
+from streams.trace_search import NothingToTrace, Search, Wanted, worth
 
 Told = Callable[[RecordingBatch, int], None]
 """Told how many events were worked, with the batch worked last."""

@@ -168,21 +168,16 @@ def _not_asked(focus: Focus) -> str:
 
 def _adds(focus: Focus, question: Question) -> F64:
     """What each column of the chosen candidate adds to the logit (f,)."""
-    head, leading = (
-        focus.model.now.of(int(question.scored.candidates.rank[question.chosen])),
-        focus.model.bundle.leading,
-    )
+    head = focus.model.now.of(int(question.scored.candidates.rank[question.chosen]))
+    leading = focus.model.bundle.leading
     return head.contributions(question.scored.columns[leading:, question.chosen : question.chosen + 1])[:, 0]
 
 
 def _features(focus: Focus, question: Question) -> list[str]:
     bundle, names = focus.traced.setup.bundle, focus.model.feature_names
     features = bundle.features[bundle.leading :]
-    values, adds, size = (
-        question.scored.columns[bundle.leading :, question.chosen],
-        _adds(focus, question),
-        len(features),
-    )
+    values = question.scored.columns[bundle.leading :, question.chosen]
+    adds, size = _adds(focus, question), len(features)
     order = np.argsort(-np.abs(adds), kind="stable").tolist()
     name = focus.name(int(question.scored.candidates.subject[question.chosen]))
     sides = f"{size} features of bundle {bundle.name} ({bundle.hash}), {len(names) - size} of the model's tables"

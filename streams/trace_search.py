@@ -10,13 +10,11 @@ import numpy as np
 from features.log import I64
 from intents.intent import Intent
 from sinks.records import Record
-from streams.inprocess import Output
+from streams.inprocess import PARTITIONS, Output
 from streams.partitioner import PARTITIONERS
 from streams.recordings import Recording, RecordingBatch
 from streams.trace_again import Worked
 
-PARTITIONS: Final = 8
-"""Of the imagined topic, as a replay in process has them by default."""
 LOOK_ON: Final = 1_000
 """Records that are looked through, after the first intent, for one on a declared journey."""
 

@@ -5,17 +5,18 @@ import logging
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from io import FileIO
 from pathlib import Path
+from typing import BinaryIO
 
 from faust.types import TP, StreamT
 
 from features.core_bundle import CORE
+from intents.checkpoint import Checkpoint
 from intents.examples import UnreadableExamples
 from intents.model_store import ModelStore
 from intents.scores import AnsweredLines
 from intents.snapshots import content_hash, encode
-from intents.training import Checkpoint, Trainer
+from intents.training import Trainer
 from streams.models import starting_point
 from streams.monitor import Monitor
 from streams.observer import Observer
@@ -110,10 +111,15 @@ def resume(store: ModelStore, horizon_ms: int, first: Checkpoint | None = None) 
     return Trainer(CORE, horizon_ms, found[1] if found else first)
 
 
-def telling(trainer: Trainer, scores: FileIO | None) -> Trainer:
+def telling(trainer: Trainer, scores: BinaryIO | None) -> Trainer:
     """The trainer, which writes what its model said before it learned to `scores`, if there is such a file."""
     if scores is not None:
-        trainer.watch(AnsweredLines(scores.write, trainer.names))
+
+        def write(lines: bytes) -> None:
+            scores.write(lines)
+            scores.flush()
+
+        trainer.watch(AnsweredLines(write, trainer.names))
     return trainer
 
 
@@ -121,7 +127,7 @@ def make_trainer(
     settings: Settings,
     *,
     first: Checkpoint | None = None,
-    scores: FileIO | None = None,
+    scores: BinaryIO | None = None,
     stall_s: float = STALL_S,
 ) -> ChunkApp:
     """The app of a trainer, which ends itself when it read none of its records for `stall_s`.
@@ -172,5 +178,5 @@ def run(settings: Settings, *, warm_start: str = "", scores: Path | None = None)
     """
     first = starting_point(warm_start, CORE) if warm_start else None
     admit(settings, trainer_rights(settings))
-    with scores.open("ab", buffering=0) if scores else nullcontext() as file:
+    with scores.open("ab") if scores else nullcontext() as file:
         return run_worker(make_trainer(settings, first=first, scores=file))

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
-from features.events import AHEAD_MS, Chunk
+from features.events import AHEAD_MS, MAX_TIME_MS, Chunk
 from features.kinds import CODE
 from features.log import I64
 from intents.catalog import Catalogue
@@ -21,8 +21,6 @@ from intents.subjects import event_hash, product_hash
 Text = Annotated[str, Meta(max_length=256)]
 Words = Annotated[str, Meta(max_length=1024)]
 Id = Annotated[str, Meta(min_length=1, max_length=256)]
-MAX_TIME_MS: Final = 2**43 - 1
-"""Latest time, in the year 2248: logs are sorted by customer and time packed into one number (`features/log.py`)."""
 Instant = Annotated[int, Meta(ge=0, le=MAX_TIME_MS)] | Annotated[datetime, Meta(tz=True)]
 Kind = Literal[
     "impression",

@@ -119,7 +119,7 @@ def take_up(model: Model, engine: Engine, observer: Observer) -> None:
     ready = "ready" if model.ready else "not ready yet"
     _log.info("model %s, %s; threshold %.2f, %s", model.version, ready, *threshold)
     engine.model = model
-    observer.detects(threshold.value)
+    observer.speaks(model, threshold.value)
 
 
 def _wall_clock_ms() -> int:

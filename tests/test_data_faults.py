@@ -18,10 +18,10 @@ from features.events import AHEAD_MS
 from features.redis_store import RedisStore
 from features.state import decode as decode_states
 from features.store import Cursor, PartitionKey
+from intents.checkpoint import Checkpoint
 from intents.reading import Reading
 from intents.snapshots import encode
 from intents.tables import Tables
-from intents.training import Checkpoint
 from sinks.events import CUT_BYTES
 from streams.children import wait_for
 from streams.partitioner import partition_for

@@ -11,7 +11,7 @@ import pytest
 
 from features.core_bundle import CORE
 from features.state import UnreadableState, decode
-from intents import snapshots
+from intents import snapshot_layout, snapshots
 from intents.examples import UnreadableExamples, unpack
 from sinks.records import UnreadableOutbox, unpack_outbox
 
@@ -101,7 +101,7 @@ def test_formats_hold_plain_data_only(capsys: pytest.CaptureFixture[str]) -> Non
     objects = np.array([Bomb()], dtype=object).dumps()
     extension = msgspec.msgpack.encode([msgspec.msgpack.Ext(1, bomb)])
     for hostile in (bomb, objects, extension):
-        with pytest.raises(snapshots.UnusableSnapshot):
+        with pytest.raises(snapshot_layout.UnusableSnapshot):
             snapshots.decode(hostile, CORE)
         with pytest.raises(UnreadableExamples):
             unpack(hostile)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from streams.commands.options import RECORDING, Failure, customers_fold, with_settings
+from streams.commands.options import RECORDING, Failure, customers_fold, option_of, with_settings
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -157,9 +157,7 @@ def _check_alone(recording: Path | None, ablate: bool) -> None:
         raise click.UsageError("--ablate replays the recording itself: give it alone, without scores", context)
     given = [name for name in _NOT_ALONE if context.params.get(name)]
     if given:
-        raise click.UsageError(
-            f"--{given[0].replace('targets', 'target')} needs a scores file: not with --ablate", context
-        )
+        raise click.UsageError(f"{option_of(given[0])} needs a scores file: not with --ablate", context)
 
 
 def _evidence(path: Path, recording: Path, asked: "Questions", fold: "Fold | None", settings: "Settings") -> "Evidence":

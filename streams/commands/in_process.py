@@ -14,8 +14,8 @@ from streams.commands.options import Function, customers_fold
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from intents.checkpoint import Checkpoint
     from intents.evidence import Fold
-    from intents.training import Checkpoint
     from streams.recordings import Recording, RecordingBatch
     from streams.replay import Outputs, Summary
     from streams.settings import Settings
@@ -59,10 +59,11 @@ def work(
     doing: str,
     learn: bool,
     start: "Checkpoint | None",
-    partitions: int,
+    partitions: int | None = None,
 ) -> "Summary":
     """Work the records, with a bar that says what it is `doing`; rules that caught none of them are told on stderr."""
     from streams.commands.console import progress
+    from streams.inprocess import PARTITIONS
     from streams.replay import Seen, replay_in_process
 
     catalogue, seen, batches = settings.load_catalogue(), Seen(), part.batches()
@@ -75,7 +76,14 @@ def work(
             batches = seen.watching(batches)
         summary = asyncio.run(
             replay_in_process(
-                batches, settings, catalogue, outputs, learn=learn, partitions=partitions, told=told, start=start
+                batches,
+                settings,
+                catalogue,
+                outputs,
+                learn=learn,
+                partitions=partitions or PARTITIONS,
+                told=told,
+                start=start,
             )
         )
     if settings.catalogue and part.limit is None and part.fold is None:

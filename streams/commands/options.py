@@ -50,6 +50,11 @@ class WrongSetting(click.ClickException):
     exit_code = 2
 
 
+def option_of(name: str) -> str:
+    """The option of the running command that fills the parameter of this name, as people type it."""
+    return next(each.opts[0] for each in click.get_current_context().command.params if each.name == name)
+
+
 class _FoldType(click.ParamType):
     """A fold of the customers: 1/4 to 4/4."""
 
@@ -114,7 +119,7 @@ def plain_failures(secrets: Iterable[str] = ()) -> Iterator[None]:
     """Turn errors that say what to do into a Failure, without the secrets."""
     from features.store import StoreUnavailable
     from intents.catalog import CatalogueError
-    from intents.snapshots import UnusableSnapshot
+    from intents.snapshot_layout import UnusableSnapshot
     from streams.broker import BrokerFailed
     from streams.children import ServiceFailed
     from streams.endpoints import CannotListen

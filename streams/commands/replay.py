@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from streams.commands.in_process import Part, part_options, said_of_model, told_of, work
-from streams.commands.options import OUTPUT, RECORDING, WARM_START, with_settings
+from streams.commands.options import OUTPUT, RECORDING, WARM_START, option_of, with_settings
 
 if TYPE_CHECKING:
     from intents.evidence import Fold
@@ -81,7 +81,7 @@ def command(
 
     part = Part(open_recording(file), limit, sort, fold)
     if in_process:
-        _in_process(part, learn, warm_start, partitions or 8, settings, outputs)
+        _in_process(part, learn, warm_start, partitions, settings, outputs)
     else:
         _into_kafka(part, None if speed in (None, "max") else float(str(speed)), settings)
 
@@ -108,8 +108,9 @@ def _check(
         given = [name for name in _ONLY_IN_PROCESS if context.params.get(name)]
         given += ["partitions"] if partitions else []
         if given:
-            option = "--" + given[0].replace("_", "-").replace("catalogue", "catalog")
-            raise click.UsageError(f"{option} is for --in-process: in Kafka, workers read their own settings", context)
+            raise click.UsageError(
+                f"{option_of(given[0])} is for --in-process: in Kafka, workers read their own settings", context
+            )
     if outputs["save_model"] and not learn:
         raise click.UsageError("--save-model keeps what was learned: add --learn", context)
     if warm_start and not learn:
@@ -124,7 +125,7 @@ def _in_process(
     part: Part,
     learn: bool,
     warm_start: Path | None,
-    partitions: int,
+    partitions: int | None,
     settings: "Settings",
     paths: dict[str, Path | None],
 ) -> None:

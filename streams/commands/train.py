@@ -7,7 +7,7 @@ import click
 
 from streams.commands.in_process import Part, part_options, said_of_model, told_of, work
 from streams.commands.logs import Format, log_options, log_to_stderr
-from streams.commands.options import OUTPUT, RECORDING, WARM_START, with_settings
+from streams.commands.options import OUTPUT, RECORDING, WARM_START, option_of, with_settings
 
 if TYPE_CHECKING:
     from intents.evidence import Fold
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 _ONLY_FROM: Final = ("save_model", "limit", "sort", "fold", "catalogue")
 _ONLY_KAFKA: Final = ("broker", "model_store", "scores")
-_OPTIONS: Final = {"fold": "customers-fold", "catalogue": "catalog"}
-_PARTITIONS: Final = 8
 
 
 @click.command("train", short_help="Learn from what workers publish, or from a recording, and save models.")
@@ -75,7 +73,7 @@ def _check() -> None:
     for name in _ONLY_KAFKA if offline else _ONLY_FROM:
         if context.params.get(name):
             why = "is for a trainer on Kafka: --from works on files" if offline else "is for --from"
-            raise click.UsageError(f"--{_OPTIONS.get(name, name).replace('_', '-')} {why}", context)
+            raise click.UsageError(f"{option_of(name)} {why}", context)
 
 
 def _learn(part: Part, path: Path, warm_start: Path | None, settings: "Settings") -> None:
@@ -88,7 +86,7 @@ def _learn(part: Part, path: Path, warm_start: Path | None, settings: "Settings"
         raise click.UsageError("the snapshot would replace the recording: name another file with --save-model")
     start = starting_point(str(warm_start), CORE) if warm_start else None
     outputs = Outputs(model=path)
-    summary = work(part, settings, outputs, doing="learning from", learn=True, start=start, partitions=_PARTITIONS)
+    summary = work(part, settings, outputs, doing="learning from", learn=True, start=start)
     assert summary.progress is not None  # it learned
     shown = told_of(part, summary)
     area, precision = summary.progress.discrimination()

@@ -19,7 +19,7 @@ import numpy as np
 from features.aggregates import NEVER_RANK
 from features.memory_store import MemoryStore
 from features.state import UnreadableState, decode, encode
-from intents import examples, snapshots
+from intents import examples, snapshot_layout, snapshots
 from intents.catalog import Catalogue, CatalogueError
 from intents.detect import Setup
 from intents.training import Trainer
@@ -152,7 +152,7 @@ def snapshot(content: bytes) -> bool:
     """A snapshot is refused as unusable, or a worker can score with it, and a trainer go on from it."""
     try:
         found = snapshots.decode(content, STEERED)
-    except snapshots.UnusableSnapshot:
+    except snapshot_layout.UnusableSnapshot:
         return False
     written = snapshots.encode(found)
     assert snapshots.encode(snapshots.decode(written, STEERED)) == written

@@ -19,6 +19,7 @@ from features.state import States, decode, encode
 from features.store import PartitionKey
 from intents import examples, snapshots
 from intents.catalog import Catalogue
+from intents.checkpoint import Checkpoint
 from intents.cooldowns import Sounded
 from intents.detect import Setup
 from intents.head import ARRAYS, Head
@@ -26,7 +27,7 @@ from intents.questions import Question
 from intents.reading import Reading
 from intents.subjects import subject_hash
 from intents.tables import Tables
-from intents.training import Checkpoint, Trainer
+from intents.training import Trainer
 from sinks.records import Record, pack_outbox, unpack_outbox
 from tests.features.building import plain
 from tests.intents.replaying import MINUTE, Drive, in_chunks

@@ -17,7 +17,7 @@ import redis
 from features.redis_store import RedisStore
 from features.state import UnreadableState, decode
 from features.store import Claimed, Cursor, NotOwner
-from intents import examples, snapshots
+from intents import examples, snapshot_layout, snapshots
 from intents.life import Note
 from sinks.records import UnreadableOutbox, unpack_outbox
 from tests.golden.formats import CUSTOMER, FOLDER, FORMATS, KEY, bytes_of, values_of
@@ -69,7 +69,9 @@ def test_snapshots_of_an_earlier_release_are_refused() -> None:
     What its weights stand for is gone (River's pipeline over core-1), so nothing could go on from it; a worker keeps
     its fallback and a trainer begins anew. The error says so.
     """
-    with pytest.raises(snapshots.UnusableSnapshot, match="an earlier release, whose features are others: train anew"):
+    with pytest.raises(
+        snapshot_layout.UnusableSnapshot, match="an earlier release, whose features are others: train anew"
+    ):
         snapshots.decode((FOLDER / "snapshot-MISNAP01.bin").read_bytes(), STEERED)
 
 
@@ -105,7 +107,7 @@ def _read(name: str, content: bytes) -> object:
     ("name", "error", "what_to_do"),
     [
         (NEWEST["state"], UnreadableState, "run the release that wrote it"),
-        (NEWEST["snapshot"], snapshots.UnusableSnapshot, "use the release that wrote it"),
+        (NEWEST["snapshot"], snapshot_layout.UnusableSnapshot, "use the release that wrote it"),
         (NEWEST["outbox"], UnreadableOutbox, "run the release that wrote it"),
         (NEWEST["examples"], examples.NewerExamples, "upgrade the trainer"),
     ],

@@ -77,6 +77,17 @@ def test_what_is_not_finite_is_not_learned(number: float) -> None:
     assert choice.weights.tolist() == [1.0] + [0.0] * 6 and choice.lists == 0
 
 
+def test_damaged_numbers_do_not_drown_all_else() -> None:
+    """Numbers far beyond any that a worker sends count as far away, no more: the choice goes on learning."""
+    choice, random = Choice.empty(), np.random.default_rng(3)
+    for n in range(300):
+        columns = random.normal(size=(len(COLUMNS), 5))
+        if n < 3:
+            columns[:, 0] = 1e15
+        choice.learn(columns, int(columns[2].argmax()))
+    assert np.abs(choice.weights).max() < 1e3 and choice.squares.max() <= 3 * 1e6 + 1e4
+
+
 def test_a_copy_is_its_own() -> None:
     """What is learned later leaves a copy as it is."""
     choice = Choice.empty()

@@ -105,6 +105,7 @@ def test_another_version() -> None:
         {"said": np.full(6, 1.001, dtype=np.float32)},
         {"said": np.full(6, -0.001, dtype=np.float32)},
         {"said": np.full(6, np.inf, dtype=np.float32)},
+        {"watermark": 2**43},  # later than any event
     ],
 )
 def test_columns_belong_together(changes: dict[str, Any]) -> None:
@@ -123,9 +124,11 @@ def test_the_version_before() -> None:
     assert np.isnan(found.said).all() and found.vectors.tobytes() == examples().vectors.tobytes()
 
 
-@pytest.mark.parametrize(("name", "value"), [("viewed", 3), ("touched", 4), ("candidates", 2), ("first", 2)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("viewed", 3), ("touched", 4), ("candidates", 2), ("first", 2), ("time", -1), ("time", 2**43)]
+)
 def test_entries_make_sense(name: str, value: int) -> None:
-    """No more viewed than touched, no more touched than candidates, of which none is left over; first or not."""
+    """No more viewed than touched, no more touched than candidates, of which none is left over; first or not; a time."""
     found = examples()
     found.asked[name][1] = value
     with pytest.raises(UnreadableExamples, match="do not belong together"):

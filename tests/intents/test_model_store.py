@@ -6,7 +6,8 @@ import pytest
 
 from features.core_bundle import CORE
 from intents.model_store import ModelStore
-from intents.snapshots import UnusableSnapshot, decode, encode
+from intents.snapshot_layout import UnusableSnapshot
+from intents.snapshots import decode, encode
 from tests.intents.test_snapshots import hash_of, snapshot, with_number
 
 

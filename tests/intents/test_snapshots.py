@@ -17,14 +17,16 @@ from hypothesis import strategies as st
 
 from features.bundle import Bundle
 from features.core_bundle import CORE
+from intents.checkpoint import Checkpoint
 from intents.examples import LARGEST, pack, unpack
 from intents.head import ARRAYS, Head
 from intents.model import SOON_PRIOR, Model
 from intents.progress import BINS, Progress
 from intents.reading import Reading
-from intents.snapshots import MAGIC, RIVER, UnusableSnapshot, decode, encode
+from intents.snapshot_layout import UnusableSnapshot
+from intents.snapshots import MAGIC, RIVER, decode, encode
 from intents.tables import Tables
-from intents.training import Checkpoint, Trainer
+from intents.training import Trainer
 from tests.intents.test_training import HORIZON, lessons, taught
 
 HEAD: Final = 16
@@ -377,7 +379,7 @@ def test_shares_that_cannot_be(share: float) -> None:
 
 def test_more_questions_than_ever_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """More waiting questions than a trainer would keep are refused before they are built."""
-    monkeypatch.setattr("intents.snapshots.MOST_SOON", len(decode(snapshot(), CORE).later) - 1)
+    monkeypatch.setattr("intents.snapshot_checks.MOST_SOON", len(decode(snapshot(), CORE).later) - 1)
     refused(snapshot(), "do not belong together")
 
 
@@ -473,7 +475,8 @@ def test_how_good_it_was_is_kept() -> None:
         assert getattr(found.progress, name) == getattr(progress, name)
     assert found.progress.totals.tobytes() == progress.totals.tobytes()
     assert found.progress.bins.tobytes() == progress.bins.tobytes()
-    assert not decode(snapshot(), CORE).model.losing
+    won = encode(Checkpoint(Model.untrained(CORE), Reading(), Tables(), Reading()))
+    assert not decode(won, CORE).model.losing
 
 
 def test_checkpoint_of_parts() -> None:

@@ -17,6 +17,7 @@ from features.core_bundle import CORE
 from features.log import I64, Bool
 from features.memory_store import MemoryStore
 from features.store import PartitionKey
+from intents.checkpoint import Checkpoint
 from intents.counts import F64
 from intents.examples import ASKED, OUTCOME, VERSION, Examples, NewerExamples, UnreadableExamples, pack, unpack
 from intents.head import Head
@@ -24,7 +25,7 @@ from intents.model import NOW_INTERCEPT, SOON_MS, Model, regressed_names
 from intents.reading import PATIENCE_MS, Reading
 from intents.snapshots import decode, encode
 from intents.tables import Tables
-from intents.training import Checkpoint, Trainer
+from intents.training import Trainer
 from streams.engine import Engine
 from streams.shop import DEMO_CATALOGUE
 from streams.wire import Decoder
@@ -573,6 +574,16 @@ def test_unreadable_record() -> None:
     with pytest.raises(UnreadableExamples):
         trainer.read(1, b"nonsense")
     assert trainer.position == 2
+    assert labels(taught(lesson(watermark=HORIZON + 1), trainer=trainer)) == (0, 1)
+
+
+def test_a_record_with_other_features_than_its_bundle() -> None:
+    """It says that it is of this bundle, but has one feature less: told, and passed over."""
+    trainer = taught(lesson(Ask(0, 1)))
+    short = replace(unpack(lesson(Ask(1, 2))), vectors=np.zeros((FEATURES - 1, 1), dtype=np.float32))
+    short = replace(short, choice_vectors=np.zeros((FEATURES - 1, 0), dtype=np.float32))
+    with pytest.raises(UnreadableExamples, match="another number of features"):
+        trainer.read(1, pack(short))
     assert labels(taught(lesson(watermark=HORIZON + 1), trainer=trainer)) == (0, 1)
 
 

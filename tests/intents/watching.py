@@ -24,6 +24,7 @@ class Written:
 
     steps: list[tuple[HeadName, Pairs | Lesson]] = field(default_factory=list)
     picks: list[Pick] = field(default_factory=list)
+    asks: bool = True
 
     def asked(self, head: HeadName, pairs: Pairs) -> None:
         """Write it down."""
@@ -54,7 +55,9 @@ class Written:
 
 def trained(watcher: Watcher | None) -> Trainer:
     """A trainer after the recording."""
-    trainer = Trainer(CORE, HORIZON_MS, durable=False, watcher=watcher)
+    trainer = Trainer(CORE, HORIZON_MS, durable=False)
+    if watcher is not None:
+        trainer.watch(watcher)
     asyncio.run(replayed(InProcess(setup_of(), Model.untrained(CORE), trainer=trainer), RECORDS))
     return trainer
 

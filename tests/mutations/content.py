@@ -14,6 +14,7 @@ _READING: Final = "intents/reading.py"
 _HEAD: Final = "intents/head.py"
 _QUESTIONS: Final = "intents/questions.py"
 _SNAPSHOTS: Final = "intents/snapshots.py"
+_CHECKS: Final = "intents/snapshot_checks.py"
 _TRAIN: Final = "streams/train.py"
 _APPLIES: Final = "tests/features/test_apply.py::"
 _WORKS: Final = "tests/streams/test_worker.py::"
@@ -196,8 +197,8 @@ LABELS: Final = [
     Mutation(
         "sample: each stands for those left out",
         _TRAINING,
-        "            weights = weights / self.questions.share\n",
-        "",
+        "head, weights = self.soon, weights / self.questions.share",
+        "head = self.soon",
         _LEARNS + "test_what_is_left_of_a_sample_counts_for_all",
     ),
     Mutation(
@@ -216,7 +217,7 @@ LABELS: Final = [
     ),
     Mutation(
         "companions: a subject is new in the session",
-        _TRAINING,
+        "intents/meetings.py",
         "(gap[:viewed, None] > _SESSION) & ",
         "",
         _LEARNS + "test_a_subject_that_is_new_in_the_session_meets_those_that_are_there",
@@ -228,7 +229,7 @@ MODELS: Final = [
     Mutation(
         "snapshot: an earlier release's says to train anew",
         _SNAPSHOTS,
-        "if content[:8] == _EARLIER:",
+        "if content[:8] in _EARLIER:",
         "if False:",
         "tests/golden/test_golden.py::test_snapshots_of_an_earlier_release_are_refused",
     ),
@@ -241,7 +242,7 @@ MODELS: Final = [
     ),
     Mutation(
         "snapshot: finite",
-        _SNAPSHOTS,
+        _CHECKS,
         "if not all(np.isfinite(array).all() for array in numbers.values()):",
         "if False:",
         "tests/intents/test_snapshots.py::test_not_finite",
@@ -305,7 +306,7 @@ MODELS: Final = [
     Mutation(
         "warm start: what was read elsewhere does not count",
         "streams/models.py",
-        "    return beginning(load_model(path, bundle))",
+        "    return Checkpoint.beginning(load_model(path, bundle))",
         "    return decode(Path(path).read_bytes(), bundle)",
         "tests/streams/test_models.py::test_a_starting_point",
     ),

@@ -71,8 +71,8 @@ HONESTY: Final = [
     Mutation(
         "the model's own word is told while the fallback is served",
         "intents/detect.py",
-        "return Scored(events, outcome, candidates, vectors, columns, p, soon, said)",
-        "return Scored(events, outcome, candidates, vectors, columns, p, soon, p)",
+        "vectors, columns, p, soon, said)",
+        "vectors, columns, p, soon, p)",
         "tests/intents/test_detect.py::test_what_the_model_said",
     ),
     Mutation(
@@ -98,7 +98,7 @@ HONESTY: Final = [
     ),
     Mutation(
         "snapshot: a duel that can be",
-        "intents/snapshots.py",
+        "intents/snapshot_checks.py",
         " and _sound_progress(arrays, header.progress)",
         "",
         "tests/intents/test_snapshots.py::test_duels_that_cannot_be",

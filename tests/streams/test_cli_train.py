@@ -8,12 +8,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from features.core_bundle import CORE
+from intents.checkpoint import Checkpoint
 from intents.evidence import Fold
 from intents.model import Model
 from intents.reading import Reading
 from intents.snapshots import content_hash, decode, encode
 from streams.cli import cli
-from streams.models import beginning
 from streams.shop import DEMO_CATALOGUE
 from streams.simulate import simulate
 from tests.streams.test_cli_replay import counted
@@ -60,7 +60,7 @@ def test_the_model_is_that_of_a_learning_replay(shop: Path) -> None:
     assert again.read_bytes() == content
     checkpoint = decode(content, CORE)
     assert checkpoint.reading == checkpoint.base_reading == Reading() and not checkpoint.later
-    assert encode(beginning(checkpoint.model)) == content
+    assert encode(Checkpoint.beginning(checkpoint.model)) == content
 
 
 def test_what_it_says(shop: Path) -> None:
@@ -200,4 +200,4 @@ def test_a_warm_start_that_cannot_be_used(shop: Path, command: str) -> None:
 def test_a_snapshot_is_named_by_its_content_in_a_store(shop: Path) -> None:
     """Whoever warm starts with the file, its name in the store is the same, by the file's own hash."""
     content = (shop / "one.snapshot").read_bytes()
-    assert content_hash(encode(beginning(model_of(shop / "one.snapshot")))) == content_hash(content)
+    assert content_hash(encode(Checkpoint.beginning(model_of(shop / "one.snapshot")))) == content_hash(content)

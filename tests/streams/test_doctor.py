@@ -14,11 +14,12 @@ from features.core_bundle import CORE
 from features.log import DAY_MS
 from features.redis_store import RedisStore
 from features.store import Commit, PartitionKey, Verdict
+from intents.checkpoint import Checkpoint
 from intents.model_store import ModelStore
 from intents.progress import Progress
 from intents.reading import Reading
 from intents.snapshots import encode
-from intents.training import Checkpoint, Trainer
+from intents.training import Trainer
 from streams.broker import find_broker
 from streams.cli import cli
 from streams.partitioner import crc32_partition_for, partition_for

@@ -9,7 +9,8 @@ import pytest
 from features.bundle import Bundle
 from features.core_bundle import CORE
 from intents.model_store import ModelStore
-from intents.snapshots import UnusableSnapshot, decode, encode
+from intents.snapshot_layout import UnusableSnapshot
+from intents.snapshots import decode, encode
 from intents.training import Trainer
 from streams.models import ModelWatch, load_model, starting_point
 from streams.train import resume

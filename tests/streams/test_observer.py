@@ -307,9 +307,9 @@ def test_a_worker_shows_a_model_that_loses() -> None:
     """Ready it is, but it loses."""
     observer = Observer()
     for losing in (True, False):
-        observer.speaks(replace(steered_model(), losing=losing))
-        told = [observer.meter.value(it) for it in (metrics.MODEL_READY, metrics.MODEL_LOSING)]
-        assert told == [1, losing]
+        observer.speaks(replace(steered_model(), losing=losing), 0.2)
+        told = [observer.meter.value(it) for it in (metrics.MODEL_READY, metrics.MODEL_LOSING, metrics.THRESHOLD)]
+        assert told == [1, losing, 0.2]
 
 
 def test_a_worker_shows_its_threshold() -> None:

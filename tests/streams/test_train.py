@@ -12,12 +12,13 @@ import pytest
 from faust.types import TP
 
 from features.core_bundle import CORE
+from intents.checkpoint import Checkpoint
 from intents.examples import VERSION, NewerExamples
 from intents.model_store import ModelStore
 from intents.reading import PATIENCE_MS
 from intents.snapshots import content_hash, decode, encode
-from intents.training import Checkpoint, Trainer
-from streams.models import ModelWatch, beginning
+from intents.training import Trainer
+from streams.models import ModelWatch
 from streams.train import KEEP, Training, resume, telling
 from tests.intents.replaying import MINUTE
 from tests.intents.test_training import HORIZON, Ask, Got, T, lesson, taught
@@ -350,7 +351,7 @@ def learned_elsewhere(subject: int = 2) -> Checkpoint:
         lesson(Ask(n, 2 * n, (1, 2), customer=n), Got(n + 5, 2 * n + 1, subject=subject, customer=n), watermark=n)
         for n in range(30)
     ]
-    return beginning(taught(*lessons, lesson(watermark=HORIZON + 100)).model())
+    return Checkpoint.beginning(taught(*lessons, lesson(watermark=HORIZON + 100)).model())
 
 
 def test_a_warm_start(store: ModelStore, caplog: pytest.LogCaptureFixture) -> None:

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.events import AHEAD_MS, Chunk
+from features.events import AHEAD_MS, MAX_TIME_MS, Chunk
 from features.kinds import CODE, KINDS
 from intents.catalog import Catalogue
 from intents.subjects import event_hash, product_hash, subject_hash
-from streams.wire import MAX_AHEAD_MS, MAX_ITEMS, MAX_RECORD_BYTES, MAX_TIME_MS, Decoder, Records, Refusal
+from streams.wire import MAX_AHEAD_MS, MAX_ITEMS, MAX_RECORD_BYTES, Decoder, Records, Refusal
 from tests.intents.replaying import made_up
 
 T: Final = 1_700_000_000_000
