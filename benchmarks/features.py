@@ -89,8 +89,8 @@ async def _work(path: Path, model: Model, limit: int | None, chunk: int) -> tupl
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 def main(recording: Path, limit: int | None, chunk: int, times: int, as_json: bool) -> None:
     """Learn, work, print."""
-    quarter = next(open_recording(recording).batches(size=LEARNED))
-    model = decode(learned(quarter), CORE).model
+    first = next(open_recording(recording).batches(size=LEARNED))
+    model = decode(learned(first), CORE).model
     runs = []
     with progress("working", "runs") as update:
         for n in range(times):

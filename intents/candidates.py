@@ -31,8 +31,8 @@ class Candidates:
     """Candidates of some asks, flat and in candidate order: ask a's are [offsets[a], offsets[a + 1]).
 
     Columns (n,): `ask`, `subject`, `pair` (of the aggregates; the spare place for a subject the log says nothing of),
-    `rank`
-    by recency (NEVER_RANK where foreseen). `touched` (a,) is how many of an ask's candidates were touched.
+    `rank` by recency (NEVER_RANK: never touched). `touched` (a,) is how many of an ask's candidates are those touched
+    last; the others are foreseen.
     """
 
     ask: I64

@@ -1,4 +1,4 @@
-"""The model as workers use it: an immutable snapshot of two heads over one vector, and of the tables."""
+"""The model as workers use it: an immutable snapshot of two heads over one vector, a choice, and the tables."""
 
 from dataclasses import dataclass, field
 from typing import Final

@@ -128,7 +128,7 @@ def test_the_version_before() -> None:
     ("name", "value"), [("viewed", 3), ("touched", 4), ("candidates", 2), ("first", 2), ("time", -1), ("time", 2**43)]
 )
 def test_entries_make_sense(name: str, value: int) -> None:
-    """No more viewed than touched, no more touched than candidates, of which none is left over; first or not; a time."""
+    """No more viewed than touched, no more touched than candidates, of which none is left over; first, and a time."""
     found = examples()
     found.asked[name][1] = value
     with pytest.raises(UnreadableExamples, match="do not belong together"):

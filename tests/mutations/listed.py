@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from tests.mutations.alarms import ALARMS
 from tests.mutations.content import FORGOTTEN, LABELS, MODELS, ONCE, TIME
 from tests.mutations.honesty import HONESTY
 from tests.mutations.loss import LOSS
@@ -19,5 +20,6 @@ MUTATIONS: Final[list[Mutation]] = [
     *LABELS,
     *MODELS,
     *HONESTY,
+    *ALARMS,
 ]
 """In the order in which they are tried."""

@@ -253,7 +253,10 @@ def test_model(tmp_path: Path) -> None:
     store.save(_model(49), 1)
     assert "is not ready: 49 positive and 5,000 negative labels\n         → wait" in _without_broker(MODEL_STORE=url)
     store.save(_model(50), 2)
-    assert "is ready: 50 positive" in _without_broker(MODEL_STORE=url)
+    told = "is ready: 50 positive and 5,000 negative labels; threshold 0.15, "
+    assert told + "as set\n" in _without_broker(MODEL_STORE=url)
+    wanted = _without_broker(MODEL_STORE=url, THRESHOLD="alarms=2")
+    assert told + "until more alarms have been judged, for alarms=2\n" in wanted
     store.save(_model(51), 2)
     assert "problem  model: two snapshots claim the offset of" in _without_broker(MODEL_STORE=url)
     store.save(_model(50)[:-5], 3)

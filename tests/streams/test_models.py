@@ -1,13 +1,16 @@
 """A worker speaks with the newest snapshot that can be used, whatever lies beside it, and keeps it otherwise."""
 
 import struct
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from features.bundle import Bundle
 from features.core_bundle import CORE
+from intents.alarms import Curve
 from intents.model_store import ModelStore
 from intents.snapshot_layout import UnusableSnapshot
 from intents.snapshots import decode, encode
@@ -207,3 +210,19 @@ def test_deleted_while_it_is_read(store: ModelStore) -> None:
     path_of(store, newest).unlink()
     path_of(store, newest).symlink_to("nothing")  # listed, and gone when it is opened
     assert version_of(store).startswith("2-")
+
+
+def test_a_warm_start_keeps_what_alarms_were_worth(tmp_path: Path) -> None:
+    """A frozen model has its curve as it was; in something new it counts from the first answer on, whenever that is."""
+    checkpoint = decode(content(1), CORE)
+    curve = Curve(1_700_000_000_000, np.full(60, 40.0), np.full(60, 8.0), 5.0)
+    path = tmp_path / "other.snapshot"
+    path.write_bytes(encode(replace(checkpoint, model=replace(checkpoint.model, curve=curve))))
+    for found, clock in (
+        (load_model(str(path), CORE), curve.clock),
+        (starting_point(str(path), CORE).model, -1),
+        (Trainer(CORE, HORIZON, starting_point(str(path), CORE)).model(), -1),
+    ):
+        told = found.curve
+        assert (told.clock, told.customer_days) == (clock, 5.0)
+        assert (told.alarms.tolist(), told.hits.tolist()) == ([40.0] * 60, [8.0] * 60)

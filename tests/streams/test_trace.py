@@ -334,6 +334,17 @@ def test_an_open_intent_is_silent(shop: Path, replayed: Sequence[dict[str, Any]]
     pytest.fail("there is no such view in the recording")
 
 
+def test_where_a_threshold_comes_from(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a target the trace says what threshold its model gave, and why."""
+    monkeypatch.setenv("MICRO_INTENTS_THRESHOLD", "alarms=1")
+    lines = parts(run(shop).stdout)[WAY[4]]
+    (detected,) = [line for line in lines if "→ detected" in line]
+    (why,) = [line for line in lines if line.startswith("threshold ")]
+    found = re.search(r": (0\.\d+) ≥ (0\.\d+) \(threshold\)", detected)
+    assert found and float(found[1]) >= float(found[2]) != 0.15
+    assert re.match(rf"threshold {found[2]} (for|the nearest to) alarms=1: \d\.\d\d alarms per active customer", why)
+
+
 def test_a_weak_view_changes_nothing(shop: Path, replayed: Sequence[dict[str, Any]]) -> None:
     """A ready model's view of a customer who has not led to an intent is below the threshold; the trace says so."""
     events = {event["event_id"]: place for place, event in enumerate(events_of(shop))}
