@@ -19,17 +19,17 @@ from river import compose, linear_model, optim, preprocessing
 from features.aggregates import NEVER_RANK
 from features.core_bundle import CORE
 from features.log import I64, U64
-from intents.beside import Beside, Learner, OfColumns
 from intents.bootstrap import Compared, compare
+from intents.comparison import ColumnSubset, Comparison, Learner
 from intents.counts import F64
 from intents.evaluation import without_nan
 from intents.evidence import Fold
 from intents.head import CALIBRATION_PRIOR, PRIOR, UNMOVED, Head, Regression
 from intents.lessons import Lesson, Pairs
 from intents.model import NOW_INTERCEPT, SOON_INTERCEPT, SOON_PRIOR, regressed_names
-from streams.beside import replay_beside
 from streams.commands.console import progress, results
 from streams.commands.options import RECORDING, with_settings
+from streams.comparison import replay_comparison
 from streams.comparison_tables import WIDTH, comparison
 from streams.recordings import open_recording
 from streams.settings import Settings
@@ -148,11 +148,11 @@ def _by_cell(pairs: Pairs) -> U64:
     return keys
 
 
-def variants() -> Beside:
+def variants() -> Comparison:
     """A watcher with every variant."""
 
     def head(intercept: float, prior: float, calibration_prior: float) -> Learner:
-        return OfColumns(Head.empty(WIDE, intercept, prior, calibration_prior), np.arange(WIDE))
+        return ColumnSubset(Head.empty(WIDE, intercept, prior, calibration_prior), np.arange(WIDE))
 
     now: dict[str, Learner] = {
         "River's scaler and AdaGrad(0.01)": River(0.01, NOW_INTERCEPT),
@@ -170,7 +170,7 @@ def variants() -> Beside:
         "without calibration": head(SOON_INTERCEPT, SOON_PRIOR, UNMOVED),
         "rule: latest touched": LatestTouched(),
     }
-    return Beside(now, soon)
+    return Comparison(now, soon)
 
 
 def _compared(
@@ -179,7 +179,7 @@ def _compared(
     """By head and fold; nothing for a head without an answer."""
     beside = variants()
     with progress(f"replaying {path.name}", "events") as update:
-        replayed = replay_beside(open_recording(path), settings, beside, limit, update)
+        replayed = replay_comparison(open_recording(path), settings, beside, limit, update)
     found: dict[str, dict[str, list[Compared]]] = {}
     for head, pupils in beside.heads.items():
         for fold, which in FOLDS.items():

@@ -6,8 +6,8 @@ import numpy as np
 
 from features.bundle import Bundle
 from features.log import I64
-from intents.beside import Beside, Learner, OfColumns
 from intents.choice import COLUMNS
+from intents.comparison import ColumnSubset, Comparison, Learner
 from intents.head import Head
 from intents.model import NOW_INTERCEPT, regressed_names
 from intents.tables import MODEL_FEATURES
@@ -31,7 +31,7 @@ def groups(bundle: Bundle) -> dict[str, I64]:
     return {name: np.flatnonzero(np.array(own) == name) for name in dict.fromkeys(own)}
 
 
-def ablation(bundle: Bundle) -> Beside:
+def ablation(bundle: Bundle) -> Comparison:
     """A watcher with a learner without each group, and one of each group alone; and the same of the choice's columns.
 
     Names of learners begin with WITHOUT or ALONE; the choice's have WITHOUT only.
@@ -40,6 +40,6 @@ def ablation(bundle: Bundle) -> Beside:
     found: dict[str, Learner] = {}
     for name, columns in groups(bundle).items():
         for how, kept in ((WITHOUT, np.setdiff1d(everything, columns)), (ALONE, columns)):
-            found[how + name] = OfColumns(Head.empty(len(kept), NOW_INTERCEPT), kept)
+            found[how + name] = ColumnSubset(Head.empty(len(kept), NOW_INTERCEPT), kept)
     choice = {WITHOUT + name: [COLUMNS.index(column) for column in columns] for name, columns in CHOICE_GROUPS.items()}
-    return Beside(found, choice=choice)
+    return Comparison(found, choice=choice)

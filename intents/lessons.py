@@ -86,7 +86,7 @@ class Watcher(Protocol):
         """The choice is about to learn this."""
 
 
-class Telling:
+class Notifier:
     """Tells a watcher, if there is one, what its trainer is asked and learns."""
 
     def __init__(self, watcher: Watcher | None) -> None:

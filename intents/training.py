@@ -27,7 +27,7 @@ from intents.choice import choice_columns
 from intents.cooldowns import CoolDowns
 from intents.counts import F64
 from intents.examples import Examples, UnreadableExamples, unpack
-from intents.lessons import Lesson, Pairs, Telling, Watcher
+from intents.lessons import Lesson, Notifier, Pairs, Watcher
 from intents.meetings import met_by_outcome, met_by_views
 from intents.model import SOON_MS, Model, whole_vectors
 from intents.progress import Progress
@@ -71,11 +71,11 @@ class Trainer:
         self.questions = Questions(horizon_ms, checkpoint.soon_share if checkpoint else 1.0, later)
         self._updates: deque[tuple[int, Callable[[], object]]] = deque()
         self._due: deque[tuple[bool, list[Question]]] = deque()
-        self._telling = Telling(None)
+        self._notifier = Notifier(None)
 
     def watch(self, watcher: Watcher) -> None:
         """Let a watcher hear of all from now on."""
-        self._telling = Telling(watcher)
+        self._notifier = Notifier(watcher)
 
     @property
     def position(self) -> int:
@@ -165,7 +165,7 @@ class Trainer:
         if question.time + self.horizon_ms >= learned:
             question.soon_open = question.time + SOON_MS >= learned
             self.questions.add(question)
-            self._telling.note(question)
+            self._notifier.note(question)
         met = met_by_views(self.bundle, examples.vectors[:, place], int(entry["viewed"]), touched)
         viewed = subjects[: int(entry["viewed"])].tolist()  # touched last, so the first of the candidates
         others = subjects[len(viewed) : touched].tolist()
@@ -185,7 +185,7 @@ class Trainer:
         before = previous_subject(subjects, ranks, np.zeros(count, dtype=np.int64), np.full(count, count))
         columns = whole_vectors(self.bundle, self.tables, examples.choice_vectors[:, place], subjects, before)
         picked = choice_columns(self.bundle, self.now.touched, columns, ranks)
-        self._telling.picked(int(entry["customer"]), picked, int(chosen[0]), self.choice)
+        self._notifier.picked(int(entry["customer"]), picked, int(chosen[0]), self.choice)
         self.choice.learn(picked, int(chosen[0]))
 
     def _outcome(self, offset: int, source: Source, entry: np.void, recent: U64) -> None:
@@ -224,7 +224,7 @@ class Trainer:
         for is_soon, due in ((False, sorted(now)), (True, sorted(soon))):
             self._due.extend((is_soon, due[n : n + TOGETHER]) for n in range(0, len(due), TOGETHER))
         if self._due:
-            self._telling.asked(self.now, self.soon)
+            self._notifier.asked(self.now, self.soon)
         while self._due:
             is_soon, questions = self._due.popleft()
             self._learn(questions, is_soon)
@@ -243,7 +243,7 @@ class Trainer:
             self._judge(questions, ranks, labels, weights)
             self.tables.count_ranks(ranks, labels, weights)
         ready, said = head.ready, head.learn(columns, ranks, labels, weights)
-        self._telling.learned(is_soon, Lesson(Pairs(questions, columns, ranks, said), labels, weights, ready))
+        self._notifier.learned(is_soon, Lesson(Pairs(questions, columns, ranks, said), labels, weights, ready))
 
     def _judge(self, questions: list[Question], ranks: I64, labels: Bool, weights: F64) -> None:
         """Compare what the workers' model had said with the answers, beside its fallback as it is before these."""

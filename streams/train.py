@@ -111,7 +111,7 @@ def resume(store: ModelStore, horizon_ms: int, first: Checkpoint | None = None) 
     return Trainer(CORE, horizon_ms, found[1] if found else first)
 
 
-def telling(trainer: Trainer, scores: BinaryIO | None) -> Trainer:
+def writing_scores(trainer: Trainer, scores: BinaryIO | None) -> Trainer:
     """The trainer, which writes what its model said before it learned to `scores`, if there is such a file."""
     if scores is not None:
 
@@ -140,7 +140,7 @@ def make_trainer(
     async def positions(partitions: frozenset[TP]) -> dict[TP, int]:
         try:
             resumed = await asyncio.to_thread(resume, store, settings.horizon_s * 1000, first)
-            training.trainer = telling(resumed, scores)
+            training.trainer = writing_scores(resumed, scores)
         except OSError as error:
             _log.error("the model store cannot be used, going on with what is in memory: %s", error)
         observer.looked(store.refused, store.disputed)
@@ -154,7 +154,7 @@ def make_trainer(
         observer=observer,
     )
     app.watch = Monitor(app, observer, address=settings.http_address, stall_s=stall_s).watch
-    trainer = telling(resume(store, settings.horizon_s * 1000, first), scores)
+    trainer = writing_scores(resume(store, settings.horizon_s * 1000, first), scores)
     training = Training(app, trainer, store, settings.snapshot_s, observer=observer)
 
     @app.agent(app.topic(settings.examples), name="micro_intents.train")

@@ -22,7 +22,7 @@ from benchmarks.variants import (
     variants,
 )
 from features.aggregates import NEVER_RANK
-from intents.beside import WHOLE, OfColumns
+from intents.comparison import WHOLE, ColumnSubset
 from intents.head import Regression
 from intents.lessons import Lesson, Pairs
 from intents.model import NOW_INTERCEPT
@@ -123,7 +123,7 @@ def test_the_others_are_what_they_are_called() -> None:
     for step in first_steps():
         now.learned(step) if isinstance(step, Lesson) else now.asked(step)
     plain, together = now.learners["without calibration"], now.learners["one regression for touched and foreseen"]
-    assert isinstance(plain, OfColumns) and isinstance(together, Together)
+    assert isinstance(plain, ColumnSubset) and isinstance(together, Together)
     assert plain.head.touched.calibration == pytest.approx([1.0, 0.0], abs=1e-6)
     assert plain.head.touched.weights.any() and plain.head.touched.positives > 0
     by_hand = Regression.empty(len(NAMES), NOW_INTERCEPT)

@@ -29,13 +29,13 @@ def ablate(
     from intents.ablation import ablation
     from intents.bootstrap import SEED, compare
     from intents.evaluation import without_nan
-    from streams.beside import replay_beside
     from streams.commands.console import progress
+    from streams.comparison import replay_comparison
     from streams.recordings import open_recording
 
     beside, recording = ablation(CORE), open_recording(path)
     with progress(f"replaying {path.name}", "events") as update:
-        replayed = replay_beside(recording, settings, beside, limit, update)
+        replayed = replay_comparison(recording, settings, beside, limit, update)
     found: dict[str, list[Compared]] = {}
     for name, judges in (("detect", beside.heads["now"]), ("choice", beside.choice)):
         judged = judges.judged(replayed.fold(fold))

@@ -92,7 +92,7 @@ def work(
     return summary
 
 
-def told_of(part: Part, summary: "Summary") -> "Table":
+def summary_table(part: Part, summary: "Summary") -> "Table":
     """A table of what was read and worked, with room for more; the recording's name above it is printed."""
     from streams.commands.console import cells, results, table
 
@@ -109,7 +109,7 @@ def told_of(part: Part, summary: "Summary") -> "Table":
     return shown
 
 
-def said_of_model(summary: "Summary") -> str:
+def model_line(summary: "Summary") -> str:
     """One line about the model that it ended with."""
     assert summary.model is not None  # a replay ends with one
     labels = f"{summary.model.now.positives:,} positive and {summary.model.now.negatives:,} negative labels"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from streams.commands.in_process import Part, part_options, said_of_model, told_of, work
+from streams.commands.in_process import Part, model_line, part_options, summary_table, work
 from streams.commands.options import OUTPUT, RECORDING, WARM_START, option_of, with_settings
 
 if TYPE_CHECKING:
@@ -138,14 +138,14 @@ def _in_process(
     first = str(warm_start or settings.model)
     start = starting_point(first, CORE) if first else None
     summary = work(part, settings, outputs, doing="replaying", learn=learn, start=start, partitions=partitions)
-    shown = told_of(part, summary)
+    shown = summary_table(part, summary)
     shown.add_row(*cells("intent events", f"{summary.intents.total():,}"))
     for status, count in summary.intents.most_common():
         shown.add_row(*cells(f"  {status}", f"{count:,}"))
     shown.add_row(*cells("events a second", f"{summary.events / max(summary.seconds, 1e-9):,.0f}"))
     console = results()
     console.print(shown)
-    console.print(said_of_model(summary))
+    console.print(model_line(summary))
     if summary.model and not summary.model.ready and not summary.intents:
         console.print("A model that is not ready emits nothing: add --learn (and events), or --model SNAPSHOT.")
     for path in (outputs.intents, outputs.scores, outputs.dead, outputs.model):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from streams.commands.in_process import Part, part_options, said_of_model, told_of, work
+from streams.commands.in_process import Part, model_line, part_options, summary_table, work
 from streams.commands.logs import Format, log_options, log_to_stderr
 from streams.commands.options import OUTPUT, RECORDING, WARM_START, option_of, with_settings
 
@@ -88,7 +88,7 @@ def _learn(part: Part, path: Path, warm_start: Path | None, settings: "Settings"
     outputs = Outputs(model=path)
     summary = work(part, settings, outputs, doing="learning from", learn=True, start=start)
     assert summary.progress is not None  # it learned
-    shown = told_of(part, summary)
+    shown = summary_table(part, summary)
     area, precision = summary.progress.discrimination()
     shown.add_row(*cells("pairs judged, the last days above all", f"{summary.progress.pairs:,.0f}"))
     for name, number in (
@@ -101,6 +101,6 @@ def _learn(part: Part, path: Path, warm_start: Path | None, settings: "Settings"
     shown.add_row(*cells("events a second", f"{summary.events / max(summary.seconds, 1e-9):,.0f}"))
     console = results()
     console.print(shown)
-    console.print(said_of_model(summary))
+    console.print(model_line(summary))
     click.echo(f"wrote {path} ({path.stat().st_size / 1000:,.0f} kB)")
     click.echo(f"begin with it: micro-intents train --warm-start {path}, or micro-intents worker --model {path}")

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from features.core_bundle import CORE
 from intents.ablation import ALONE, CHOICE_GROUPS, WITHOUT, groups
-from intents.beside import WHOLE
+from intents.comparison import WHOLE
 from streams.cli import cli
 from streams.simulate import simulate
 

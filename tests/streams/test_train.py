@@ -19,7 +19,7 @@ from intents.reading import PATIENCE_MS
 from intents.snapshots import content_hash, decode, encode
 from intents.training import Trainer
 from streams.models import ModelWatch
-from streams.train import KEEP, Training, resume, telling
+from streams.train import KEEP, Training, resume, writing_scores
 from tests.intents.replaying import MINUTE
 from tests.intents.test_training import HORIZON, Ask, Got, T, lesson, taught
 from tests.streams.working import StandIn
@@ -252,7 +252,7 @@ def test_what_was_said_is_written(store: ModelStore, tmp_path: Path) -> None:
     with (tmp_path / "said.jsonl").open("ab", buffering=0) as file:
         for saved, stop in ((60, 90), (100, len(records))):  # after its snapshot the first one goes on, and is killed
             made = training(app, store)
-            telling(made.trainer, file)
+            writing_scores(made.trainer, file)
             asyncio.run(made.work(app.chunk(made.trainer.position, saved)))
             asyncio.run(made.save())
             asyncio.run(made.work(app.chunk(saved, stop)))

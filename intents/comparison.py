@@ -2,7 +2,7 @@
 
 They say what they think when a question comes, with what was learned until then, as workers do with their snapshot; the
 trainer's own head too, which is always the first and called WHOLE. (Asked only when the answer is known, one that
-remembers customers or subjects would have learned the same outcome from the question just before.) Judged are the
+remembers customers or subjects would have learned the same outcome from the question just before.) Judgement are the
 subjects touched last, as in task *detect* of `intents/evaluation.py`, where the recording has the answer.
 """
 
@@ -36,7 +36,7 @@ class Learner(Protocol):
         """Learn a lesson."""
 
 
-class OfColumns:
+class ColumnSubset:
     """A head that reads some of the columns only."""
 
     def __init__(self, head: Head, columns: I64) -> None:
@@ -53,14 +53,14 @@ class OfColumns:
         self.head.learn(pairs.columns[self.columns], pairs.ranks, lesson.labels, lesson.weights)
 
 
-class Judged(NamedTuple):
+class Judgement(NamedTuple):
     """What was measured, and which customers (by number) are judged."""
 
     measured: list[Measured]
     customers: Bools
 
 
-class Pupils:
+class HeadComparison:
     """The learners beside one head, what they and the head have said of what is judged, and the answers."""
 
     def __init__(self, learners: Mapping[str, Learner]) -> None:
@@ -89,12 +89,12 @@ class Pupils:
         for learner in self.learners.values():
             learner.learn(lesson)
 
-    def judged(self, fold: "FoldOf") -> Judged:
+    def judged(self, fold: "HashedFold") -> Judgement:
         """Base rate, AUC, average precision and calibration error after the skipped share, the whole's first."""
         known, labels = self._labels()
         rows = np.flatnonzero(known)[int(known.sum() * SKIPPED_SHARE) :]
         if not len(rows):
-            return Judged([], np.zeros(0, bool))
+            return Judgement([], np.zeros(0, bool))
         hashes, customers = np.unique(np.concatenate(self._customers)[rows], return_inverse=True)
         marks = fold.marks(hashes)
         counts, measured = {"pairs": int(marks[customers].sum())}, []
@@ -103,7 +103,7 @@ class Pupils:
             probable = bool(((said >= 0) & (said <= 1)).all())
             detection = Detection(customers, labels[rows], said, len(hashes), calibrated=probable)
             measured.append(Measured(name, counts, {"detect": detection}))
-        return Judged(measured, marks)
+        return Judgement(measured, marks)
 
     def _labels(self) -> tuple[Bools, Bools]:
         """Of every pair asked that is judged, whether its answer is known, and the answer."""
@@ -115,7 +115,7 @@ class Pupils:
         return np.concatenate(known), np.concatenate(labels)
 
 
-class Choosers:
+class ChoiceComparison:
     """Choices that each do without some of their columns, beside the trainer's."""
 
     def __init__(self, without: Mapping[str, Sequence[int]]) -> None:
@@ -136,7 +136,7 @@ class Choosers:
             self._ranks[name].append(_rank(choice.score(masked), pick.chosen))
             choice.learn(masked, pick.chosen)
 
-    def judged(self, fold: "FoldOf") -> Judged:
+    def judged(self, fold: "HashedFold") -> Judgement:
         """Hit@1 and mean reciprocal rank among the touched, of outcomes whose subject is among them."""
         hashes, customers = np.unique(np.array(self._customers, dtype=np.uint64), return_inverse=True)
         marks = fold.marks(hashes)
@@ -145,7 +145,7 @@ class Choosers:
             Measured(name, counts, {"rank": rank_shares(customers, np.array(ranks), len(hashes), hits=(1,))})
             for name, ranks in self._ranks.items()
         ]
-        return Judged(measured if len(customers) else [], marks)
+        return Judgement(measured if len(customers) else [], marks)
 
 
 def _rank(score: F64, chosen: int) -> int:
@@ -153,7 +153,7 @@ def _rank(score: F64, chosen: int) -> int:
     return 1 + int((score > score[chosen]).sum() + (score[:chosen] == score[chosen]).sum())
 
 
-class Beside:
+class Comparison:
     """The watcher of a trainer that lets learners learn by head, and choices."""
 
     asks = True
@@ -164,10 +164,10 @@ class Beside:
         soon: Mapping[str, Learner] | None = None,
         choice: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
-        self.heads: dict[HeadName, Pupils] = {"now": Pupils(now)}
+        self.heads: dict[HeadName, HeadComparison] = {"now": HeadComparison(now)}
         if soon is not None:
-            self.heads["soon"] = Pupils(soon)
-        self.choice = Choosers(choice or {})
+            self.heads["soon"] = HeadComparison(soon)
+        self.choice = ChoiceComparison(choice or {})
 
     def asked(self, head: HeadName, pairs: Pairs) -> None:
         """Ask those beside that head."""
@@ -184,7 +184,7 @@ class Beside:
         self.choice.picked(pick)
 
 
-class FoldOf:
+class HashedFold:
     """A fold of customers that are known by their keyed hashes; without a fold, all of them."""
 
     def __init__(self, fold: Fold | None = None, customers: Sequence[str] = (), key: bytes = b"") -> None:

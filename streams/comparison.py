@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from intents.beside import Beside, FoldOf
+from intents.comparison import Comparison, HashedFold
 from intents.evidence import Fold
 from streams.engine import HASH_KEY
 from streams.inprocess import PARTITIONS
@@ -20,15 +20,15 @@ class Replayed:
     events: int
     customers: list[str]
 
-    def fold(self, fold: Fold | None = None) -> FoldOf:
+    def fold(self, fold: Fold | None = None) -> HashedFold:
         """A fold of the customers, or all."""
-        return FoldOf(fold, self.customers, HASH_KEY)
+        return HashedFold(fold, self.customers, HASH_KEY)
 
 
-def replay_beside(
+def replay_comparison(
     recording: Recording,
     settings: Settings,
-    beside: Beside,
+    beside: Comparison,
     limit: int | None,
     told: Callable[[float, int], None],
 ) -> Replayed:

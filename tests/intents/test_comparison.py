@@ -10,9 +10,9 @@ from features.bundle import F32
 from features.core_bundle import CORE
 from features.log import I64, Bool
 from intents.ablation import ALONE, CHOICE_GROUPS, MODEL, WITHOUT, ablation, groups
-from intents.beside import WHOLE, Beside, FoldOf, Judged
 from intents.bootstrap import compare
 from intents.choice import COLUMNS, Choice
+from intents.comparison import WHOLE, Comparison, HashedFold, Judgement
 from intents.counts import F64
 from intents.evidence import SKIPPED_SHARE, Fold
 from intents.head import Head
@@ -78,7 +78,7 @@ def zeroed(columns: I64) -> Change:
     return change
 
 
-def told(written: Written) -> Beside:
+def told(written: Written) -> Comparison:
     """The ablation after everything that was written down."""
     beside = ablation(CORE)
     written.tell(beside)
@@ -86,12 +86,12 @@ def told(written: Written) -> Beside:
 
 
 @pytest.fixture(scope="module")
-def beside() -> Beside:
+def beside() -> Comparison:
     """The ablation beside the made-up recording's trainer."""
     return told(watched()[1])
 
 
-def numbers(judged: Judged) -> dict[str, dict[str, float]]:
+def numbers(judged: Judgement) -> dict[str, dict[str, float]]:
     """Of each learner, its numbers by name."""
     ones = judged.customers.astype(float)
     return {each.name: {what: value for (_, what), value in each.numbers(ones).items()} for each in judged.measured}
@@ -115,20 +115,20 @@ def test_groups_share_the_columns_out() -> None:
         (WHOLE, np.zeros(0, dtype=np.int64)),
     ],
 )
-def test_numbers_are_those_of_a_head_learned_by_hand(beside: Beside, name: str, lacking: I64) -> None:
+def test_numbers_are_those_of_a_head_learned_by_hand(beside: Comparison, name: str, lacking: I64) -> None:
     """One head, its lacking columns set to 0, asked question by question, and judged by the plain metrics."""
     written = watched()[1]
     by_hand = ByHand(Head.empty(WIDE, NOW_INTERCEPT), zeroed(lacking))
     for step in written.of("now"):
         by_hand.step(step)
     said, labels = by_hand.rows(written)
-    found = numbers(beside.heads["now"].judged(FoldOf()))[name]
+    found = numbers(beside.heads["now"].judged(HashedFold()))[name]
     wanted = (labels.mean(), auc(labels, said), average_precision(labels, said), calibration_error(labels, said))
     assert labels.sum() > 100
     assert tuple(found.values()) == pytest.approx(wanted, rel=1e-6)
 
 
-def test_what_is_taken_out_cannot_be_seen(beside: Beside) -> None:
+def test_what_is_taken_out_cannot_be_seen(beside: Comparison) -> None:
     """With other numbers in a group's columns the learners that have them move, and no others."""
     random = np.random.default_rng(1)
     group = GROUPS["items"]
@@ -143,21 +143,21 @@ def test_what_is_taken_out_cannot_be_seen(beside: Beside) -> None:
         other.steps.append(
             (head, spoiled(step) if isinstance(step, Pairs) else replace(step, pairs=spoiled(step.pairs)))
         )
-    before, after = (numbers(each.heads["now"].judged(FoldOf())) for each in (beside, told(other)))
+    before, after = (numbers(each.heads["now"].judged(HashedFold())) for each in (beside, told(other)))
     same = {name for name, found in before.items() if found == after[name]}
     blind = {WITHOUT + "items", *(ALONE + name for name in GROUPS if name != "items")}
     assert same == {WHOLE, *blind}  # the whole's word is the trainer's, as it was written down
 
 
-def test_each_group_is_worth_something_alone(beside: Beside) -> None:
+def test_each_group_is_worth_something_alone(beside: Comparison) -> None:
     """Alone every group does better than chance at finding what comes, and worse than the whole."""
-    found = numbers(beside.heads["now"].judged(FoldOf()))
+    found = numbers(beside.heads["now"].judged(HashedFold()))
     assert all(0.5 < found[ALONE + name]["auc"] < found[WHOLE]["auc"] for name in GROUPS)
 
 
-def test_choices_without_columns_are_choices_by_hand(beside: Beside) -> None:
+def test_choices_without_columns_are_choices_by_hand(beside: Comparison) -> None:
     """Hit@1 and MRR of the plain metrics, for a choice that learns and sees 0 in place of these columns."""
-    found = numbers(beside.choice.judged(FoldOf()))
+    found = numbers(beside.choice.judged(HashedFold()))
     for name, columns in (("", ()), *CHOICE_GROUPS.items()):
         choice, ranks = Choice.empty(), []
         for pick in watched()[1].picks:
@@ -167,27 +167,29 @@ def test_choices_without_columns_are_choices_by_hand(beside: Beside) -> None:
             ranks.append(best.index(pick.chosen) + 1)
             choice.learn(seen, pick.chosen)
         wanted = ranking(np.array(ranks))
-        told_of = found[WITHOUT + name if name else WHOLE]
-        assert (told_of["hit_1"], told_of["mrr"]) == pytest.approx((wanted.hit_1, wanted.mrr))
+        summary_table = found[WITHOUT + name if name else WHOLE]
+        assert (summary_table["hit_1"], summary_table["mrr"]) == pytest.approx((wanted.hit_1, wanted.mrr))
     assert len({each["mrr"] for each in found.values()}) > 3
 
 
-def test_folds_share_the_customers_out(beside: Beside) -> None:
+def test_folds_share_the_customers_out(beside: Comparison) -> None:
     """By the folds of `evaluate`, though only hashes are known."""
     names, key = sorted({name.decode() for name, _ in RECORDS}), b"micro-intents"
-    whole, *halves = (beside.heads["now"].judged(FoldOf(fold, names, key)) for fold in (None, Fold(1, 2), Fold(2, 2)))
+    whole, *halves = (
+        beside.heads["now"].judged(HashedFold(fold, names, key)) for fold in (None, Fold(1, 2), Fold(2, 2))
+    )
     assert whole.customers.all()
     assert (halves[0].customers ^ halves[1].customers).all() and halves[0].customers.any()
     pairs = [each.measured[0].counts["pairs"] for each in (whole, *halves)]
     assert pairs[0] == pairs[1] + pairs[2] > pairs[1] > 0
     hashes = np.array([customer_hash(name, key) for name in names], dtype=np.uint64)
-    marked = FoldOf(Fold(1, 2), names, key).marks(hashes)
+    marked = HashedFold(Fold(1, 2), names, key).marks(hashes)
     assert marked.tolist() == [Fold(1, 2).holds(name) for name in names]
 
 
-def test_differences_are_to_the_whole(beside: Beside) -> None:
+def test_differences_are_to_the_whole(beside: Comparison) -> None:
     """Each less the first, over the same resamples: the first's own are 0, a worthless learner's beyond chance."""
-    judged = beside.heads["now"].judged(FoldOf())
+    judged = beside.heads["now"].judged(HashedFold())
     first, *others = compare(judged.measured, judged.customers, 40)
     assert all(each.difference == 0 == each.interval.high_95 for each in first.differences.values())
     found = {each.measured.name: each for each in others}[ALONE + "actions"]
@@ -200,7 +202,7 @@ def test_differences_are_to_the_whole(beside: Beside) -> None:
 def test_nothing_to_judge_by() -> None:
     """Without an answer nothing is measured, and nobody is judged."""
     empty = ablation(CORE)
-    assert not empty.heads["now"].judged(FoldOf()).measured and not empty.choice.judged(FoldOf()).measured
+    assert not empty.heads["now"].judged(HashedFold()).measured and not empty.choice.judged(HashedFold()).measured
     written = Written(watched()[1].steps[:2])
     assert all(isinstance(step, Pairs) for _, step in written.steps)
-    assert not told(written).heads["now"].judged(FoldOf()).measured
+    assert not told(written).heads["now"].judged(HashedFold()).measured
