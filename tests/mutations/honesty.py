@@ -71,8 +71,8 @@ HONESTY: Final = [
     Mutation(
         "the model's own word is told while the fallback is served",
         "intents/detect.py",
-        "return Scored(events, outcome, candidates, vectors, columns, p, soon, said)",
-        "return Scored(events, outcome, candidates, vectors, columns, p, soon, p)",
+        "candidates, vectors, columns, p, soon, said)",
+        "candidates, vectors, columns, p, soon, p)",
         "tests/intents/test_detect.py::test_what_the_model_said",
     ),
     Mutation(
