@@ -12,7 +12,7 @@ ENOUGH_ALARMS: Final = 30
 """A share of fewer alarms says nothing."""
 ENOUGH_OUTCOMES: Final = 30
 """An intent with fewer has no threshold of its own; nor is F1 taken over fewer."""
-KNOWN: Final = "precision=0.25 (a share of alarms), alarms=2 (per active customer and day)"
+KNOWN: Final = "precision=0.25 (a share), alarms=2 (per active customer and day)"
 
 
 class Target(NamedTuple):

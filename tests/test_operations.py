@@ -92,6 +92,7 @@ def test_alerts_are_of_all_that_goes_wrong() -> None:
         "micro_intents_snapshot_offset",
         "micro_intents_state_bytes_total",
         "micro_intents_model_ready",
+        "micro_intents_threshold",
         "micro_intents_examples_total",
         "micro_intents_positive_labels",
         "micro_intents_negative_labels",

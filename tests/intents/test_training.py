@@ -302,7 +302,7 @@ def test_what_is_left_of_a_sample_counts_for_all(monkeypatch: pytest.MonkeyPatch
     assert 0 < len(told[1]) <= 5 and set(told[1]) == {2.0 / share}
 
 
-# Judgement, then learned
+# Judged, then learned
 
 
 def test_judged_before_learned() -> None:

@@ -65,7 +65,7 @@ def test_an_unknown_name_in_the_file_is_refused(tmp_path: Path) -> None:
             "MICRO_INTENTS_THRESHOLD is 'high'; it must be a probability (0.15), or precision=0.25",
         ),
         ("THRESHOLD", "precision=25", "MICRO_INTENTS_THRESHOLD is 'precision=25'; it must be a probability (0.15), or"),
-        ("THRESHOLD", "alarms=0", "or precision=0.25 (a share of alarms), alarms=2 (per active customer and day)"),
+        ("THRESHOLD", "alarms=0", "or precision=0.25 (a share), alarms=2 (per active customer and day)"),
         ("THRESHOLD", "f1", "MICRO_INTENTS_THRESHOLD is 'f1'; it must be a probability (0.15), or precision=0.25"),
         ("THRESHOLD", "1.0", "threshold is 1.0; it must lie between 0 and 1"),
         ("THRESHOLD", "nan", "threshold is nan"),
