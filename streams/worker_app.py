@@ -72,8 +72,9 @@ def make_worker(settings: Settings, *, stall_s: float = STALL_S) -> ChunkApp:
     async def recognise() -> None:
         await claims.recognise()
 
-    take_up(engine.model, engine, observer)
-    if not settings.model:
+    if settings.model:
+        take_up(engine.model, engine, observer)
+    else:
         _follow_snapshots(app, settings, engine, observer)
     return app
 

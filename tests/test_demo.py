@@ -66,7 +66,7 @@ def test_ctrl_c_ends_the_demo_cleanly() -> None:
     demo.send_signal(signal.SIGINT)
     said, _ = demo.communicate(timeout=60)
     assert demo.returncode == 130 and "Nothing is left running" in said and "Traceback" not in said
-    assert not [pid for pid in started if psutil.pid_exists(pid)]
+    wait_for(lambda: not any(map(psutil.pid_exists, started)), "the end of all processes")
 
 
 async def _learning_replay(path: Path, catalogue: Catalogue) -> list[dict[str, object]]:

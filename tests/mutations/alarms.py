@@ -50,7 +50,7 @@ ALARMS: Final = [
     Mutation(
         "alarms: what cools down is in a checkpoint",
         "intents/training.py",
-        "self._updates.append((offset, partial(act, self._base_cooling)))",
+        "self._updates.append((offset, partial(act, self._base_cooling, *what)))",
         "pass",
         "tests/intents/test_training.py::test_killed_while_it_cools_down",
     ),
@@ -91,15 +91,15 @@ ALARMS: Final = [
     ),
     Mutation(
         "snapshot: alarms that can be",
-        "intents/snapshots.py",
+        "intents/snapshot_checks.py",
         "    whole &= alarm_arrays.sound(arrays, header.alarms, len(header.sources))\n",
         "",
         _REFUSES + "test_alarms_that_cannot_be",
     ),
     Mutation(
         "warm start: alarms of another time",
-        "streams/models.py",
-        "    model = replace(model, curve=model.curve.undated())\n",
+        "intents/checkpoint.py",
+        "        model = replace(model, curve=model.curve.undated())\n",
         "",
         "tests/streams/test_models.py::test_a_warm_start_keeps_what_alarms_were_worth",
     ),
