@@ -78,7 +78,9 @@ def test_wrong_usage_is_code_2(arguments: list[str], said: str) -> None:
 def test_a_wrong_setting_is_code_2(tmp_path: Path) -> None:
     """A setting that cannot be used is wrong usage, and named with where it came from."""
     done = run("tail", MICRO_INTENTS_THRESHOLD="high")
-    assert done.returncode == 2 and "MICRO_INTENTS_THRESHOLD is 'high'; it must be a probability (0.15), or" in done.stderr
+    assert (
+        done.returncode == 2 and "MICRO_INTENTS_THRESHOLD is 'high'; it must be a probability (0.15), or" in done.stderr
+    )
     done = run("tail", MICRO_INTENTS_SNAPSHOT_S="long")
     assert (done.returncode, done.stderr) == (2, "Error: MICRO_INTENTS_SNAPSHOT_S is 'long'; it must be a float\n")
     path = tmp_path / "settings.toml"
