@@ -58,7 +58,7 @@ class CoolDowns:
         """
         if not self._holds(customer) or not np.isfinite(said).any():
             return None
-        steps = np.rint(np.nan_to_num(said).astype(np.float64) * STEP)
+        steps = np.rint(np.fmax(said, 0.0).astype(np.float64) * STEP)  # NaN: 0
         alarms: U64 = _UP_TO[np.searchsorted(_STEPS, steps, "right")]
         past = [one for one in self._of.get((source, customer), ()) if time - one.time <= self.horizon_ms]
         if past:

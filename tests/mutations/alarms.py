@@ -29,8 +29,8 @@ ALARMS: Final = [
     Mutation(
         "alarms: rounded as intents are",
         _COOLDOWNS,
-        "np.rint(np.nan_to_num(said)",
-        "np.floor(np.nan_to_num(said)",
+        "np.rint(np.fmax(said, 0.0)",
+        "np.floor(np.fmax(said, 0.0)",
         _COOLS + "test_from_the_threshold",
     ),
     Mutation(
