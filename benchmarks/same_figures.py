@@ -29,6 +29,7 @@ import click
 
 from intents.evaluation import evaluate
 from streams.commands.console import cells, results, table
+from streams.inprocess import LEARN_EVERY_MS
 from streams.occurrences import occurrences
 from streams.recordings import open_recording
 from tests.conftest import own_settings, with_topics
@@ -38,8 +39,6 @@ from tests.streamed import stream
 
 MOST_AUC: Final = 0.01
 MOST_ECE: Final = 0.005
-LEARN_EVERY_S: Final = 300.0
-"""Event time between two models of a replay in process; at a speed, a trainer's snapshots are as far apart."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def through_kafka(
 ) -> dict[str, Figures]:
     """The figures of trainer and, if paced, worker."""
     folder.mkdir()
-    every_s = LEARN_EVERY_S / speed if speed else 1.0
+    every_s = LEARN_EVERY_MS / 1000 / speed if speed else 1.0  # at a speed, models are as far apart as in process
     own = own_settings(kafka.bootstrap, folder, redis_url=redis.url, snapshot_s=every_s)
     said = stream(KafkaRun(with_topics(own), folder), recording, speed=speed, limit=limit)
     how = "paced" if speed else "flat out"

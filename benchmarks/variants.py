@@ -20,7 +20,7 @@ from features.aggregates import NEVER_RANK
 from features.core_bundle import CORE
 from features.log import I64, U64
 from intents.bootstrap import Compared, compare
-from intents.comparison import ColumnSubset, Comparison, Learner
+from intents.comparison import ColumnSubset, Learner, LearnerComparison
 from intents.counts import F64
 from intents.evaluation import without_nan
 from intents.evidence import Fold
@@ -148,7 +148,7 @@ def _by_cell(pairs: Pairs) -> U64:
     return keys
 
 
-def variants() -> Comparison:
+def variants() -> LearnerComparison:
     """A watcher with every variant."""
 
     def head(intercept: float, prior: float, calibration_prior: float) -> Learner:
@@ -170,7 +170,7 @@ def variants() -> Comparison:
         "without calibration": head(SOON_INTERCEPT, SOON_PRIOR, UNMOVED),
         "rule: latest touched": LatestTouched(),
     }
-    return Comparison(now, soon)
+    return LearnerComparison(now, soon)
 
 
 def _compared(

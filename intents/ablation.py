@@ -7,7 +7,7 @@ import numpy as np
 from features.bundle import Bundle
 from features.log import I64
 from intents.choice import COLUMNS
-from intents.comparison import ColumnSubset, Comparison, Learner
+from intents.comparison import ColumnSubset, Learner, LearnerComparison
 from intents.head import Head
 from intents.model import NOW_INTERCEPT, regressed_names
 from intents.tables import MODEL_FEATURES
@@ -31,7 +31,7 @@ def groups(bundle: Bundle) -> dict[str, I64]:
     return {name: np.flatnonzero(np.array(own) == name) for name in dict.fromkeys(own)}
 
 
-def ablation(bundle: Bundle) -> Comparison:
+def ablation(bundle: Bundle) -> LearnerComparison:
     """A watcher with a learner without each group, and one of each group alone; and the same of the choice's columns.
 
     Names of learners begin with WITHOUT or ALONE; the choice's have WITHOUT only.
@@ -42,4 +42,4 @@ def ablation(bundle: Bundle) -> Comparison:
         for how, kept in ((WITHOUT, np.setdiff1d(everything, columns)), (ALONE, columns)):
             found[how + name] = ColumnSubset(Head.empty(len(kept), NOW_INTERCEPT), kept)
     choice = {WITHOUT + name: [COLUMNS.index(column) for column in columns] for name, columns in CHOICE_GROUPS.items()}
-    return Comparison(found, choice=choice)
+    return LearnerComparison(found, choice=choice)

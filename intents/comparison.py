@@ -2,7 +2,7 @@
 
 They say what they think when a question comes, with what was learned until then, as workers do with their snapshot; the
 trainer's own head too, which is always the first and called WHOLE. (Asked only when the answer is known, one that
-remembers customers or subjects would have learned the same outcome from the question just before.) Judgement are the
+remembers customers or subjects would have learned the same outcome from the question just before.) Judged are the
 subjects touched last, as in task *detect* of `intents/evaluation.py`, where the recording has the answer.
 """
 
@@ -53,7 +53,7 @@ class ColumnSubset:
         self.head.learn(pairs.columns[self.columns], pairs.ranks, lesson.labels, lesson.weights)
 
 
-class Judgement(NamedTuple):
+class Measurements(NamedTuple):
     """What was measured, and which customers (by number) are judged."""
 
     measured: list[Measured]
@@ -89,12 +89,12 @@ class HeadComparison:
         for learner in self.learners.values():
             learner.learn(lesson)
 
-    def judged(self, fold: "HashedFold") -> Judgement:
+    def judged(self, fold: "HashedFold") -> Measurements:
         """Base rate, AUC, average precision and calibration error after the skipped share, the whole's first."""
         known, labels = self._labels()
         rows = np.flatnonzero(known)[int(known.sum() * SKIPPED_SHARE) :]
         if not len(rows):
-            return Judgement([], np.zeros(0, bool))
+            return Measurements([], np.zeros(0, bool))
         hashes, customers = np.unique(np.concatenate(self._customers)[rows], return_inverse=True)
         marks = fold.marks(hashes)
         counts, measured = {"pairs": int(marks[customers].sum())}, []
@@ -103,7 +103,7 @@ class HeadComparison:
             probable = bool(((said >= 0) & (said <= 1)).all())
             detection = Detection(customers, labels[rows], said, len(hashes), calibrated=probable)
             measured.append(Measured(name, counts, {"detect": detection}))
-        return Judgement(measured, marks)
+        return Measurements(measured, marks)
 
     def _labels(self) -> tuple[Bools, Bools]:
         """Of every pair asked that is judged, whether its answer is known, and the answer."""
@@ -136,7 +136,7 @@ class ChoiceComparison:
             self._ranks[name].append(_rank(choice.score(masked), pick.chosen))
             choice.learn(masked, pick.chosen)
 
-    def judged(self, fold: "HashedFold") -> Judgement:
+    def judged(self, fold: "HashedFold") -> Measurements:
         """Hit@1 and mean reciprocal rank among the touched, of outcomes whose subject is among them."""
         hashes, customers = np.unique(np.array(self._customers, dtype=np.uint64), return_inverse=True)
         marks = fold.marks(hashes)
@@ -145,7 +145,7 @@ class ChoiceComparison:
             Measured(name, counts, {"rank": rank_shares(customers, np.array(ranks), len(hashes), hits=(1,))})
             for name, ranks in self._ranks.items()
         ]
-        return Judgement(measured if len(customers) else [], marks)
+        return Measurements(measured if len(customers) else [], marks)
 
 
 def _rank(score: F64, chosen: int) -> int:
@@ -153,7 +153,7 @@ def _rank(score: F64, chosen: int) -> int:
     return 1 + int((score > score[chosen]).sum() + (score[:chosen] == score[chosen]).sum())
 
 
-class Comparison:
+class LearnerComparison:
     """The watcher of a trainer that lets learners learn by head, and choices."""
 
     asks = True

@@ -29,6 +29,10 @@ LOSING_MS: Final = 6 * 3_600_000
 NEEDED: Final = 1_000
 """Pairs over which a model must be behind, or ahead again: a quiet night decides nothing."""
 
+LOSES: Final = "loses to its fallback, which is served"
+WINS: Final = "wins again, and is served again"
+"""What is said of a model when it begins or ceases to lose."""
+
 TOTALS: Final = 5
 """Sums over pairs: of 1, outcomes, p, the model's losses, the fallback's."""
 BINS: Final = 400
@@ -131,7 +135,7 @@ class Progress:
     def tell(self, version: str) -> None:
         """Say in the log that the model, last heard of in this version, began or ceased to lose."""
         at = np.datetime64(self.clock // 1000, "s")  # a year that Python has no date for is none for it either
-        change = "loses to its fallback, which is served" if self.losing else "wins again, and is served again"
+        change = LOSES if self.losing else WINS
         _log.warning("at %s UTC of event time the model, last of version %s, %s: %s", at, version, change, self)
 
     def __str__(self) -> str:

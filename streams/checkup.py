@@ -12,6 +12,7 @@ from intents.catalog import CatalogueError
 from intents.head import NEEDED_NEGATIVE, NEEDED_POSITIVE
 from intents.model import Model
 from intents.model_store import ModelStore
+from intents.progress import LOSES
 from intents.snapshot_layout import UnusableSnapshot
 from intents.snapshots import decode
 from streams.broker import BrokerFailed, BrokerRefused, find_broker
@@ -151,7 +152,7 @@ def _readiness(model: Model, name: str, settings: Settings, *, frozen: bool = Fa
     if model.losing:
         again = "name another --model" if frozen else "it is served again when it has won for six hours"
         advice = f"see docs/operations.md, When the model loses; {again}"
-        return problem("model", f"{name} loses to its fallback, which is served: {labels}", advice)
+        return problem("model", f"{name} {LOSES}: {labels}", advice)
     if model.ready:
         threshold, why = model.threshold(settings.threshold)
         return well("model", f"{name} is ready: {labels}; threshold {threshold:.2f}, {why}")

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from intents.comparison import Comparison, HashedFold
+from intents.comparison import HashedFold, LearnerComparison
 from intents.evidence import Fold
 from streams.engine import HASH_KEY
 from streams.inprocess import PARTITIONS
@@ -28,7 +28,7 @@ class Replayed:
 def replay_comparison(
     recording: Recording,
     settings: Settings,
-    beside: Comparison,
+    beside: LearnerComparison,
     limit: int | None,
     told: Callable[[float, int], None],
 ) -> Replayed:

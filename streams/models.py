@@ -12,6 +12,7 @@ from features.bundle import Bundle
 from intents.checkpoint import Checkpoint
 from intents.model import Model
 from intents.model_store import ModelStore
+from intents.progress import LOSES, WINS
 from intents.snapshot_layout import UnusableSnapshot
 from intents.snapshots import decode
 from streams.observer import Observer
@@ -31,7 +32,7 @@ def load_model(path: str, bundle: Bundle) -> Model:
     except UnusableSnapshot as error:
         raise UnusableSnapshot(f"{path}: {error}") from error
     if model.losing:
-        _log.warning("the model of %s loses to its fallback, which is served", path)
+        _log.warning("the model of %s %s", path, LOSES)
     return model
 
 
@@ -66,6 +67,5 @@ class ModelWatch:
         self._observer.snapshot(checkpoint.reading.next)
         if checkpoint.model.losing != self._losing:
             self._losing = checkpoint.model.losing
-            change = "loses to its fallback, which is served" if self._losing else "wins again, and is served again"
-            _log.warning("model %s %s", checkpoint.model.version, change)
+            _log.warning("model %s %s", checkpoint.model.version, LOSES if self._losing else WINS)
         return checkpoint.model

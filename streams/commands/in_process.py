@@ -111,7 +111,9 @@ def summary_table(part: Part, summary: "Summary") -> "Table":
 
 def model_line(summary: "Summary") -> str:
     """One line about the model that it ended with."""
+    from intents.progress import LOSES
+
     assert summary.model is not None  # a replay ends with one
     labels = f"{summary.model.now.positives:,} positive and {summary.model.now.negatives:,} negative labels"
-    ready = "loses to its fallback, which is served" if summary.model.losing else "ready"
+    ready = LOSES if summary.model.losing else "ready"
     return f"model: {ready if summary.model.ready else 'not ready'}, {labels}"

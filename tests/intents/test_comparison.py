@@ -12,7 +12,7 @@ from features.log import I64, Bool
 from intents.ablation import ALONE, CHOICE_GROUPS, MODEL, WITHOUT, ablation, groups
 from intents.bootstrap import compare
 from intents.choice import COLUMNS, Choice
-from intents.comparison import WHOLE, Comparison, HashedFold, Judgement
+from intents.comparison import WHOLE, HashedFold, LearnerComparison, Measurements
 from intents.counts import F64
 from intents.evidence import SKIPPED_SHARE, Fold
 from intents.head import Head
@@ -78,7 +78,7 @@ def zeroed(columns: I64) -> Change:
     return change
 
 
-def told(written: Written) -> Comparison:
+def told(written: Written) -> LearnerComparison:
     """The ablation after everything that was written down."""
     beside = ablation(CORE)
     written.tell(beside)
@@ -86,12 +86,12 @@ def told(written: Written) -> Comparison:
 
 
 @pytest.fixture(scope="module")
-def beside() -> Comparison:
+def beside() -> LearnerComparison:
     """The ablation beside the made-up recording's trainer."""
     return told(watched()[1])
 
 
-def numbers(judged: Judgement) -> dict[str, dict[str, float]]:
+def numbers(judged: Measurements) -> dict[str, dict[str, float]]:
     """Of each learner, its numbers by name."""
     ones = judged.customers.astype(float)
     return {each.name: {what: value for (_, what), value in each.numbers(ones).items()} for each in judged.measured}
@@ -115,7 +115,7 @@ def test_groups_share_the_columns_out() -> None:
         (WHOLE, np.zeros(0, dtype=np.int64)),
     ],
 )
-def test_numbers_are_those_of_a_head_learned_by_hand(beside: Comparison, name: str, lacking: I64) -> None:
+def test_numbers_are_those_of_a_head_learned_by_hand(beside: LearnerComparison, name: str, lacking: I64) -> None:
     """One head, its lacking columns set to 0, asked question by question, and judged by the plain metrics."""
     written = watched()[1]
     by_hand = ByHand(Head.empty(WIDE, NOW_INTERCEPT), zeroed(lacking))
@@ -128,7 +128,7 @@ def test_numbers_are_those_of_a_head_learned_by_hand(beside: Comparison, name: s
     assert tuple(found.values()) == pytest.approx(wanted, rel=1e-6)
 
 
-def test_what_is_taken_out_cannot_be_seen(beside: Comparison) -> None:
+def test_what_is_taken_out_cannot_be_seen(beside: LearnerComparison) -> None:
     """With other numbers in a group's columns the learners that have them move, and no others."""
     random = np.random.default_rng(1)
     group = GROUPS["items"]
@@ -149,13 +149,13 @@ def test_what_is_taken_out_cannot_be_seen(beside: Comparison) -> None:
     assert same == {WHOLE, *blind}  # the whole's word is the trainer's, as it was written down
 
 
-def test_each_group_is_worth_something_alone(beside: Comparison) -> None:
+def test_each_group_is_worth_something_alone(beside: LearnerComparison) -> None:
     """Alone every group does better than chance at finding what comes, and worse than the whole."""
     found = numbers(beside.heads["now"].judged(HashedFold()))
     assert all(0.5 < found[ALONE + name]["auc"] < found[WHOLE]["auc"] for name in GROUPS)
 
 
-def test_choices_without_columns_are_choices_by_hand(beside: Comparison) -> None:
+def test_choices_without_columns_are_choices_by_hand(beside: LearnerComparison) -> None:
     """Hit@1 and MRR of the plain metrics, for a choice that learns and sees 0 in place of these columns."""
     found = numbers(beside.choice.judged(HashedFold()))
     for name, columns in (("", ()), *CHOICE_GROUPS.items()):
@@ -172,7 +172,7 @@ def test_choices_without_columns_are_choices_by_hand(beside: Comparison) -> None
     assert len({each["mrr"] for each in found.values()}) > 3
 
 
-def test_folds_share_the_customers_out(beside: Comparison) -> None:
+def test_folds_share_the_customers_out(beside: LearnerComparison) -> None:
     """By the folds of `evaluate`, though only hashes are known."""
     names, key = sorted({name.decode() for name, _ in RECORDS}), b"micro-intents"
     whole, *halves = (
@@ -187,7 +187,7 @@ def test_folds_share_the_customers_out(beside: Comparison) -> None:
     assert marked.tolist() == [Fold(1, 2).holds(name) for name in names]
 
 
-def test_differences_are_to_the_whole(beside: Comparison) -> None:
+def test_differences_are_to_the_whole(beside: LearnerComparison) -> None:
     """Each less the first, over the same resamples: the first's own are 0, a worthless learner's beyond chance."""
     judged = beside.heads["now"].judged(HashedFold())
     first, *others = compare(judged.measured, judged.customers, 40)
