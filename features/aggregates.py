@@ -40,6 +40,7 @@ NEVER_RANK: Final = 64
 VIEWED: Final = tuple(sorted(ASKED))
 OUTCOME: Final = tuple(sorted(OUTCOMES))
 TOUCHED: Final = tuple(sorted(TOUCHES))
+_IN_TURN: Final = ("gap", "visits", "active")  # from one event to the next one of the same place
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +95,15 @@ class Aggregates:
             mask = self._kinds[kinds] = table[self.view.kind]
         return mask
 
-    def _rows(self, aggregate: Aggregate) -> tuple[I64, I64, int]:
-        """Rows that count for an aggregate, the place each goes to, and the number of places."""
-        view, over_pair = self.view, aggregate.over == "pair"
+    def _rows(self, aggregate: Aggregate) -> I64:
+        """Rows that count for an aggregate."""
+        view = self.view
         mask = self._of_kinds(aggregate.kinds) if aggregate.kinds else np.ones(len(view.ask), dtype=bool)
         if aggregate.window:
             mask = mask & view.within(Window.parse(aggregate.window))
-        if not over_pair:
+        if aggregate.over == "customer":
             mask = mask & self._heads
-        rows = np.flatnonzero(mask)
-        place = self.pairs.row_pair if over_pair else view.ask
-        return rows, place[rows], self.pairs.size + 1 if over_pair else len(view.asks.time)
+        return np.flatnonzero(mask)
 
     @cached_property
     def _heads(self) -> Bool:
@@ -122,73 +121,69 @@ class Aggregates:
             return np.bincount(self.pairs.ask[self.order], minlength=len(self.view.asks.time)).astype(np.float64)
         if aggregate.what == "run":
             return self._run()
-        rows, place, places = self._rows(aggregate)
+        rows, by_pair = self._rows(aggregate), aggregate.over == "pair"
+        places = self.pairs.size + 1 if by_pair else len(self.view.asks.time)
         if aggregate.what in ("distinct", "repeat"):
             value = getattr(self, f"_{aggregate.what}")(rows, *self._products(aggregate.over), places)
         else:
-            value = getattr(self, f"_{aggregate.what}")(rows, place, places)
-        if aggregate.over == "pair":
+            if by_pair and aggregate.what in _IN_TURN:
+                rows = self._by_pair(rows)
+            place = self.pairs.row_pair if by_pair else self.view.ask
+            value = getattr(self, f"_{aggregate.what}")(rows, place[rows], places)
+        if by_pair:
             value[-1] = float(NEVER_MS) if aggregate.what in ("age", "first_age", "gap") else 0.0
         return value  # type: ignore[no-any-return]  # by name: each of the methods below returns F64
 
-    def _by_place(self, rows: I64, place: I64) -> tuple[I64, I64]:
-        """Rows and their places in order of place, those of one place still in time order."""
-        if (place[1:] >= place[:-1]).all():  # customers' rows are in that order
-            return rows, place
+    def _by_pair(self, rows: I64) -> I64:
+        """Those of `rows` with a subject, by pair, and in time order within one."""
         mask = np.zeros(len(self.view.ask), dtype=bool)
         mask[rows] = True
-        rows = self._pair_order[mask[self._pair_order]]
-        return rows, self.pairs.row_pair[rows]
+        return self._pair_order[mask[self._pair_order]]
 
     @cached_property
     def _pair_order(self) -> I64:
-        return np.argsort(self.pairs.row_pair, kind="stable")
+        return self.pairs.rows()
 
     def _count(self, rows: I64, place: I64, places: int) -> F64:
-        return self._sum("count", rows, place, places)
+        return np.bincount(place, self.view.count[rows], places).astype(np.float64, copy=False)
 
     def _value(self, rows: I64, place: I64, places: int) -> F64:
-        return self._sum("value", rows, place, places)
+        values = self.view.logs.entries["value"][self.view.entry[rows]]
+        return np.bincount(place, values.astype(np.float64), places).astype(np.float64, copy=False)
 
-    def _sum(self, column: str, rows: I64, place: I64, places: int) -> F64:
-        weights: F64 = self.view.logs.entries[column][self.view.entry[rows]].astype(np.float64)
-        return np.bincount(place, weights=weights, minlength=places).astype(np.float64, copy=False)
+    @cached_property
+    def _product(self) -> I64:
+        product: I64 = self.view.logs.entries["product"].astype(np.int64)[self.view.entry]
+        return product
 
     def _products(self, over: Over) -> tuple[I64, I64]:
-        """(number of each row's product within its place (r,), -1 for none; the place of each number)."""
         found = self._numbered.get(over)
         if found is None:
-            place = self.pairs.row_pair if over == "pair" else self.view.ask
-            product = self.view.logs.entries["product"][self.view.entry]
-            known = np.flatnonzero(product)
-            key, number = np.unique((place[known] << 32) | product[known], return_inverse=True)
-            numbers = np.full(len(product), -1, dtype=np.int64)
-            numbers[known] = number
-            found = self._numbered[over] = numbers, key >> 32
+            found = self._numbered[over] = self.pairs.products(over == "pair")
         return found
 
     def _distinct(self, rows: I64, number: I64, place: I64, places: int) -> F64:
-        mine = number[rows]
-        there = np.zeros(len(place), dtype=bool)
-        there[mine[mine >= 0]] = True
-        return np.bincount(place[there], minlength=places).astype(np.float64)
+        there = np.zeros(len(place) + 1, dtype=bool)
+        there[number[rows]] = True
+        return np.bincount(place[there[:-1]], minlength=places).astype(np.float64)
 
     def _repeat(self, rows: I64, number: I64, place: I64, places: int) -> F64:
-        rows = rows[number[rows] >= 0]
         mine, outcome = number[rows], OUTCOME_TABLE[self.view.kind[rows]]
-        times = np.bincount(mine, self.view.logs.entries["count"][self.view.entry[rows]], len(place))
+        times = np.bincount(mine, self.view.count[rows], len(place) + 1)
         times[mine[outcome]] = 0.0
         value = np.zeros(places)
-        np.maximum.at(value, place, times)
+        starts = np.flatnonzero(np.diff(place, prepend=-1))
+        if len(starts):
+            value[place[starts]] = np.maximum.reduceat(times[:-1], starts)
         return value
 
     def _same(self, rows: I64, place: I64, places: int) -> F64:
-        product = self.view.logs.entries["product"][self.view.entry]
+        product = self._product
         latest = np.zeros(places, dtype=np.int64)
         touched = np.flatnonzero(self.pairs.last >= 0)  # none of a customer's before their first event
         latest[touched] = product[self.pairs.last[touched]]
         again = (product[rows] == latest[place]) & (product[rows] != 0)
-        return self._sum("count", rows[again], place[again], places)
+        return self._count(rows[again], place[again], places)
 
     def _open(self, rows: I64, place: I64, places: int) -> F64:
         value = np.zeros(places)
@@ -207,7 +202,6 @@ class Aggregates:
         return value
 
     def _active(self, rows: I64, place: I64, places: int) -> F64:
-        rows, place = self._by_place(rows, place)
         gap = self.view.age[rows[:-1]] - self.view.age[rows[1:]]
         within = (place[1:] == place[:-1]) & (gap <= SESSION_GAP_MS)
         return np.bincount(place[1:][within], weights=gap[within].astype(np.float64), minlength=places).astype(
@@ -226,13 +220,11 @@ class Aggregates:
 
     def _gap(self, rows: I64, place: I64, places: int) -> F64:
         value = np.full(places, float(NEVER_MS))
-        rows, place = self._by_place(rows, place)
         again = np.flatnonzero(place[1:] == place[:-1])
         value[place[again + 1]] = self.view.age[rows[again]] - self.view.age[rows[again + 1]]
         return value
 
     def _visits(self, rows: I64, place: I64, places: int) -> F64:
-        rows, place = self._by_place(rows, place)
         starts = np.ones(len(rows), dtype=bool)
         far = self.view.age[rows[:-1]] - self.view.age[rows[1:]] > SESSION_GAP_MS
         starts[1:] = (place[1:] != place[:-1]) | far

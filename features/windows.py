@@ -17,12 +17,16 @@ to before its log's `complete_since`.
 
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from features.kinds import CODE, KINDS
 from features.log import I64, MORE, Bool, Logs, expand
+
+F64 = npt.NDArray[np.float64]
 
 SESSION_GAP_MS: Final = 30 * 60_000
 PACE_GAPS: Final = 20
@@ -74,7 +78,7 @@ class Asks:
     arrival: I64
 
 
-@dataclass(slots=True)
+@dataclass
 class View:
     """Every (ask, visible entry) as one row, in time order by ask.
 
@@ -92,6 +96,7 @@ class View:
     end: I64 = field(init=False)
     _masks: dict[str, Bool] = field(default_factory=dict)
     _pace: I64 | None = None
+    _number: I64 | None = None  # row of each entry up to the asks' stops, -1 where it is not visible; None: all are
 
     def __post_init__(self) -> None:
         asks, logs = self.asks, self.logs
@@ -100,6 +105,7 @@ class View:
         seen = logs.arrival[entry] <= asks.arrival[ask]
         if not seen.all():
             ask, entry = ask[seen], entry[seen]
+            self._number = np.where(seen, np.cumsum(seen) - 1, -1)
         self.ask, self.entry = ask, entry
         self.age = asks.time[ask] - logs.entries["time"][entry]
         self.kind = (logs.entries["kind"] & ~np.uint8(MORE)).astype(np.int64)[entry]
@@ -108,10 +114,30 @@ class View:
         self.end = np.cumsum(counts)
         self.first = self.end - counts
 
+    @cached_property
+    def count(self) -> F64:
+        """Events that each row stands for (r,)."""
+        counts: F64 = self.logs.entries["count"][self.entry].astype(np.float64)
+        return counts
+
     @property
     def row(self) -> I64:
         """Row numbers (r,)."""
         return np.arange(len(self.ask))
+
+    def rows_of(self, entries: I64) -> I64:
+        """Rows by ask, those of one ask in the order of `entries`, which are some of the logs', by customer."""
+        asks, starts = self.asks, self.logs.offsets[self.asks.customer]
+        counts = np.bincount(self.logs.customer[entries], minlength=self.logs.size)
+        ask, place = expand((np.cumsum(counts) - counts)[asks.customer], counts[asks.customer])
+        entry = entries[place]
+        near = entry < asks.stop[ask]
+        length = asks.stop - starts
+        row: I64 = (entry + (np.cumsum(length) - length - starts)[ask])[near]
+        if self._number is not None:
+            row = self._number[row]
+            row = row[row >= 0]
+        return row
 
     def last_row(self, mask: Bool) -> I64:
         """Last row of each ask where `mask`, -1 where none (a,)."""
