@@ -151,9 +151,8 @@ class Aggregates:
         values = self.view.logs.entries["value"][self.view.entry[rows]]
         return np.bincount(place, values.astype(np.float64), places).astype(np.float64, copy=False)
 
-    @cached_property
-    def _product(self) -> I64:
-        product: I64 = self.view.logs.entries["product"].astype(np.int64)[self.view.entry]
+    def _product(self, rows: I64) -> I64:
+        product: I64 = self.view.logs.entries["product"][self.view.entry[rows]].astype(np.int64)
         return product
 
     def _products(self, over: Over) -> tuple[I64, I64]:
@@ -178,11 +177,11 @@ class Aggregates:
         return value
 
     def _same(self, rows: I64, place: I64, places: int) -> F64:
-        product = self._product
         latest = np.zeros(places, dtype=np.int64)
         touched = np.flatnonzero(self.pairs.last >= 0)  # none of a customer's before their first event
-        latest[touched] = product[self.pairs.last[touched]]
-        again = (product[rows] == latest[place]) & (product[rows] != 0)
+        latest[touched] = self._product(self.pairs.last[touched])
+        product = self._product(rows)
+        again = (product == latest[place]) & (product != 0)
         return self._count(rows[again], place[again], places)
 
     def _open(self, rows: I64, place: I64, places: int) -> F64:
