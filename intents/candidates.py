@@ -7,7 +7,7 @@ import numpy as np
 
 from features.aggregates import F64, Aggregate, Aggregates
 from features.aggregates import TOUCHED as TOUCHES
-from features.log import I64, U64, expand
+from features.log import I64, U64, Bool, expand
 from intents.catalog import Catalogue
 from intents.tables import COMPANIONS, Tables, previous_subject
 
@@ -55,6 +55,7 @@ class Declared:
         steps = sorted(set(catalogue.steps()))
         self.origin = np.array([a for a, _ in steps], dtype=np.uint64)
         self.target = np.array([b for _, b in steps], dtype=np.uint64)
+        self.targets = np.unique(self.target)
 
     def after(self, subjects: U64) -> tuple[I64, U64]:
         """(index into `subjects`, target) of every declared transition that starts from one of them."""
@@ -107,25 +108,26 @@ def _likely(
     weight = (np.exp(-age[recent] / _FADE_MS) + _LEAST) * np.power(_FADE, rank[recent].astype(np.float64))
     weight /= np.bincount(owner, weight, len(limit))[owner]
     far = np.flatnonzero(wide)
-    target, share, smoothing = tables.companions_of(origin, COMPANIONS if len(far) else _NEAR)
+    row, share, smoothing = tables.companions_of(origin, COMPANIONS if len(far) else _NEAR)
     share[~wide[owner], _NEAR:] = 0.0
     ground = 1.0 - np.bincount(owner, weight * (1.0 - smoothing), len(limit))
     step, step_target = declared.after(origin)
     seat, _ = there = np.nonzero(share > 0)
-    popular = tables.popular(POPULAR) if len(far) else origin[:0]
-    to = np.concatenate([target[there], step_target, np.tile(popular, len(far))])
+    popular = tables.lookup(tables.popular(POPULAR)) if len(far) else row[:0, 0]
+    to = np.concatenate([row[there], _rows(step_target, tables, declared), np.tile(popular, len(far))])
     asked = np.concatenate([owner[seat], owner[step], np.repeat(far, len(popular))])
     score = np.concatenate([weight[seat] * share[there], weight[step] * _DECLARED, np.zeros(len(far) * len(popular))])
-    order = np.lexsort((score, to, asked))
-    to, asked, score = to[order], asked[order], score[order]
-    first = np.ones(len(to), dtype=bool)
-    first[1:] = (to[1:] != to[:-1]) | (asked[1:] != asked[:-1])
-    starts = np.flatnonzero(first)
-    total = np.add.reduceat(score, starts) if len(starts) else score
-    to, asked = to[starts], asked[starts]
+    key = asked * (tables.subjects.size + len(declared.targets)) + to
+    order = np.argsort(key, kind="stable")  # of one subject as they stand here, so that a sum has the same last bits
+    key = key[order]
+    starts = np.flatnonzero(np.diff(key, prepend=-1))
+    total = np.add.reduceat(score[order], starts) if len(starts) else score
+    to, asked = _subjects(to[order[starts]], tables, declared), asked[order[starts]]
     new = ~_is_candidate(asked, to, ask, subject)
     to, asked, total = to[new], asked[new], total[new]
     total = np.where(wide[asked], total + ground[asked] * tables.wanted(to), total) if len(far) else total
+    best = wide[asked] | _among_best(asked, total)
+    to, asked, total = to[best], asked[best], total[best]
     order = np.lexsort((to, -total, asked))
     to, asked = to[order], asked[order]
     counts = np.bincount(asked, minlength=len(limit))
@@ -134,7 +136,33 @@ def _likely(
     return asked[keep], to[keep], place[keep]
 
 
-def _is_candidate(asked: I64, to: U64, ask: I64, subject: U64) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+def _rows(targets: U64, tables: Tables, declared: Declared) -> I64:
+    """A row for each declared target (n,): that of the tables, or after them all where they have none."""
+    row = tables.lookup(targets)
+    return np.where(row >= 0, row, tables.subjects.size + np.searchsorted(declared.targets, targets))
+
+
+def _subjects(rows: I64, tables: Tables, declared: Declared) -> U64:
+    """The subjects of such rows (n,)."""
+    known, keys = tables.subjects.size, tables.subjects.keys
+    subjects = keys[np.minimum(rows, len(keys) - 1)]
+    only_declared = rows >= known
+    subjects[only_declared] = declared.targets[rows[only_declared] - known]
+    return subjects
+
+
+def _among_best(asked: I64, total: F64) -> Bool:
+    """Whether each total is among the FORESEEN largest of its ask, or as large; asks ascend."""
+    starts = np.flatnonzero(np.diff(asked, prepend=-1))
+    left, best = total.copy(), np.zeros(len(total), dtype=bool)
+    lengths = np.diff(starts, append=len(asked))
+    for _ in range(FORESEEN if len(starts) else 0):
+        best |= left >= np.repeat(np.maximum.reduceat(left, starts), lengths)
+        left[best] = -np.inf
+    return best
+
+
+def _is_candidate(asked: I64, to: U64, ask: I64, subject: U64) -> Bool:
     """Whether each (asked, to) is among the (ask, subject) already chosen; asks ascend in both."""
     low = np.searchsorted(ask, asked, "left")
     owner, place = expand(low, np.searchsorted(ask, asked, "right") - low)

@@ -141,16 +141,19 @@ class Tables:
         share = np.where(nexts >= 0, self.successor_counts[:, row].T / total, 0.0)
         return np.where(nexts >= 0, self.subjects.keys[nexts], np.uint64(0)), share
 
-    def companions_of(self, subjects: U64, most: int) -> tuple[U64, F64, F64]:
-        """(subjects (n, most), shares of meetings (n, most), of the smoothing (n,)) of `subjects` (n,).
+    def companions_of(self, subjects: U64, most: int) -> tuple[I64, F64, F64]:
+        """(rows (n, most), shares of meetings (n, most), of the smoothing (n,)) of `subjects` (n,).
 
         Share 0 where there is nobody; a share s of the smoothing stands for popularity.
         """
         row = self.lookup(subjects)
         found = np.where(row >= 0, self.companions[:most, row], -1.0).T.astype(np.int64)
         total = np.where(row >= 0, self.totals[4, row], 0.0) + _SMOOTHING
-        share = np.where(found >= 0, self.companion_counts[:most, row].T / total[:, None], 0.0)
-        return np.where(found >= 0, self.subjects.keys[found], np.uint64(0)), share, _SMOOTHING / total
+        return (
+            found,
+            np.where(found >= 0, self.companion_counts[:most, row].T / total[:, None], 0.0),
+            _SMOOTHING / total,
+        )
 
     def popular(self, count: int) -> U64:
         """The most wanted subjects, at most `count`: by outcomes, views breaking ties."""

@@ -205,16 +205,17 @@ class NaiveDetect:
         recent = list(ages)[: min(10 if wide else 3, len(touched))]
         weights = [(math.exp(-ages[s] / (30 * 60_000)) + 0.02) * 0.9**rank for rank, s in enumerate(recent)]
         ground = 1.0
-        for weight, subject in zip(weights, recent, strict=True):
-            part = weight / sum(weights)
+        parts = [weight / sum(weights) for weight in weights]
+        for part, subject in zip(parts, recent, strict=True):
             for after, share in self.known.met(subject, 32 if wide else 8):
                 scores.setdefault(after, []).append(part * share)
+            ground -= part * self.known.total(4, subject) / (self.known.total(4, subject) + 8)
+        for part, subject in zip(parts, recent, strict=True):
             for after in {after for before, after in self.setup.catalogue.steps() if before == subject}:
                 scores.setdefault(after, []).append(part * 0.5)
-            ground -= part * self.known.total(4, subject) / (self.known.total(4, subject) + 8)
         for subject in self.known.popular(48) if wide else []:
             scores.setdefault(subject, []).append(0.0)
-        totals = {subject: sum(sorted(parts)) for subject, parts in scores.items() if subject not in touched}
+        totals = {subject: sum(adds) for subject, adds in scores.items() if subject not in touched}
         if wide:
             totals = {subject: total + ground * self.known.wanted(subject) for subject, total in totals.items()}
         return sorted(totals, key=lambda subject: (-totals[subject], subject))[:most]
