@@ -37,8 +37,8 @@ U64 = npt.NDArray[np.uint64]
 Bool = npt.NDArray[np.bool_]
 Entries = npt.NDArray[np.void]
 
-RAW_LIMIT: Final = 64
-RAW_KEPT: Final = 48
+RAW_LIMIT: Final = 128
+RAW_KEPT: Final = 112
 FOLD_STEP: Final = RAW_LIMIT + 1 - RAW_KEPT
 TILE_LIMIT: Final = 64
 ID_LIMIT: Final = 64

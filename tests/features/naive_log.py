@@ -122,7 +122,7 @@ class NaiveLog:
             for number, subject in enumerate(event.subjects or (0,))
         ]
         self.entries = earlier + mine + later
-        while self.folding and len([entry for entry in self.entries if entry.raw]) > 64:
+        while self.folding and len([entry for entry in self.entries if entry.raw]) > 128:
             self._fold(watermark)
         return Told("applied", late, tuple(earlier), tuple(earlier + mine))
 

@@ -69,18 +69,18 @@ def _any(customers: int) -> st.SearchStrategy[Move]:
     return st.one_of(
         _moves("on", PAUSES, [1, 2, 5, 15], customers),
         _moves("on", PAUSES, [1, 2, 5, 15], customers),
-        _moves("on", PAUSES, [66, 90, 160], customers),
+        _moves("on", PAUSES, [130, 154, 224], customers),
         _moves("on", LONG, [1, 3], customers),
         _moves("late", BACK, [1, 3], customers),
         _moves("late", BACK, [1, 3], customers),
-        _moves("again", [0, 1, 5, 40, 70, 120, 200], [1, 4], customers),
+        _moves("again", [0, 1, 5, 40, 134, 184, 264], [1, 4], customers),
         _moves("forget", [0, 0, 1, HOUR], [1], customers),
     )
 
 
-_BURST: Final = _moves("on", [1_000, 20_000, 60_000, HOUR], [90, 160], 1)
+_BURST: Final = _moves("on", [1_000, 20_000, 60_000, HOUR], [154, 224], 1)
 _LATE: Final = _moves("late", [30_000, 60_000, 20 * 60_000, HOUR, 3 * HOUR], [1, 5], 1)
-_AGAIN: Final = _moves("again", [0, 5, 70, 95, 120, 150], [1, 4], 1)
+_AGAIN: Final = _moves("again", [0, 5, 134, 159, 184, 214], [1, 4], 1)
 ANY: Final = st.one_of(
     st.lists(_any(len(CUSTOMERS)), min_size=1, max_size=12),
     st.tuples(st.tuples(_BURST, _LATE, _AGAIN), st.lists(_any(1), max_size=8)).map(lambda both: [*both[0], *both[1]]),

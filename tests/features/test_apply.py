@@ -91,7 +91,7 @@ def test_partitions_in_one_batch(moves: list[Move], more: list[Move]) -> None:
 def orders(draw: st.DrawFn) -> tuple[list[Event], list[Event]]:
     """The same events, of distinct times, in their own order and in another one that is within the lateness."""
     steps = st.sampled_from([1, 5_000, 20_000, 60_000, 40 * 60_000, DAY, 2 * DAY - 10**6, 2 * DAY - 10**5])
-    runs = st.lists(st.tuples(steps, st.integers(1, 90), st.integers(0, 1), st.integers(1, 3)), min_size=1, max_size=5)
+    runs = st.lists(st.tuples(steps, st.integers(1, 150), st.integers(0, 1), st.integers(1, 3)), min_size=1, max_size=5)
     time, events = START, list[Event]()
     for step, count, customer, width in draw(runs):
         for _ in range(count):
@@ -121,10 +121,10 @@ def test_order_of_arrival(both: tuple[list[Event], list[Event]], size: int | Non
 def test_order_of_arrival_after_two_days() -> None:
     """Whether an entry goes into an hour's tile or a day's does not hang on which event made it fold."""
     old = views(17, 60_000)
-    new = views(49, 30_000, START + 2 * DAY - 1 - 47 * 30_000, 100)  # the 65th event is 48 h - 1 ms after the first
+    new = views(113, 30_000, START + 2 * DAY - 1 - 111 * 30_000, 100)  # the 129th event is 48 h - 1 ms after the first
     partitions = [Partition(["anna"]), Partition(["anna"])]
     partitions[0].run(old + new)
-    partitions[1].run(old + new[:47] + [new[48], new[47]])
+    partitions[1].run(old + new[:111] + [new[112], new[111]])
     assert partitions[0].blobs == partitions[1].blobs
 
 
@@ -186,9 +186,8 @@ def test_duplicates() -> None:
     partition, words = run(first, first, other, Event("anna", "purchase", START + 9, 1))
     assert words == ["applied", "dropped", "applied", "dropped"]
     assert [entry.time for entry in plain(partition.state("anna"))] == [START]
-    assert (
-        run(first, *views(100, 1_000, START + 1, 2), first)[1][-1] == "dropped"
-    )  # 52 are folded, the first among them
+    _, words = run(first, *views(164, 1_000, START + 1, 2), first)
+    assert words[-1] == "dropped"  # 51 are folded, the first among them
 
 
 def test_duplicates_in_a_later_chunk() -> None:
@@ -212,7 +211,7 @@ def test_duplicate_of_another_time() -> None:
 
 def test_unverifiable() -> None:
     """What is not newer than the newest of the ids that fell out of memory cannot be told from a duplicate."""
-    events = views(133, 60_000)  # five folds of 17: 85 ids, of which the 21 oldest are forgotten
+    events = views(197, 60_000)  # five folds of 17: 85 ids, of which the 21 oldest are forgotten
     floor = events[20].time
     again, old, newer = events[20], Event("anna", "view", floor, 900), Event("anna", "view", floor + 1, 901)
     partition, words = run(*events, again, old, newer, events[21])
@@ -221,10 +220,10 @@ def test_unverifiable() -> None:
 
 
 def test_bursts_take_several_waves() -> None:
-    """Folding happens at the customer's own append over 64 entries; the batch's other customers don't wait."""
+    """Folding happens at the customer's own append over 128 entries; the batch's other customers don't wait."""
     partition = Partition(["anna", "ben"])
-    sizes = [len(w.wave.events) for w in partition.run([*views(120, 1_000), Event("ben", "view", START, 1)])]
-    assert sizes == [66, 17, 17, 17, 4]
+    sizes = [len(w.wave.events) for w in partition.run([*views(184, 1_000), Event("ben", "view", START, 1)])]
+    assert sizes == [130, 17, 17, 17, 4]
 
 
 def test_state_ends() -> None:
@@ -277,9 +276,9 @@ def test_forget_erases_what_is_newer() -> None:
 
 def test_nothing_is_left_of_the_forgotten() -> None:
     """A forgotten customer has no blob; the tombstone is the partition's, and names nobody."""
-    partition, _ = run(*views(90, 1_000), Event("anna", "forget", START + 90_000, 500))
+    partition, _ = run(*views(160, 1_000), Event("anna", "forget", START + 160_000, 500))
     assert partition.blobs[0] is None
-    assert list(partition.tombstones.times.values()) == [START + 90_000]
+    assert list(partition.tombstones.times.values()) == [START + 160_000]
     assert b"anna" not in b"".join(partition.tombstones.times)
 
 
@@ -337,7 +336,7 @@ def test_erase_takes_notes_and_slots() -> None:
 
 def test_batch_of_one_customer_among_many() -> None:
     """Customers without events in the batch keep their bytes."""
-    partition, _ = run(*views(70, 1_000), Event("ben", "view", START, 1))
+    partition, _ = run(*views(134, 1_000), Event("ben", "view", START, 1))
     before = partition.blobs[0]
     partition.run([Event("ben", "view", START + HOUR, 2)])
     assert partition.blobs[0] == before

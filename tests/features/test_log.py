@@ -35,10 +35,10 @@ def tiles_of(*events: Event) -> list[Entry]:
     return [entry for entry in plain(state_of(*events)) if not entry.raw]
 
 
-def test_the_65th_entry_folds() -> None:
-    """64 raw entries stay; the 65th folds the 17 oldest, in order of time, so that 48 remain."""
-    events = views(65, MINUTE, MIDNIGHT)
-    assert all(entry.raw for entry in plain(state_of(*events[:64])))
+def test_the_129th_entry_folds() -> None:
+    """128 raw entries stay; the 129th folds the 17 oldest, in order of time, so that 112 remain."""
+    events = views(129, MINUTE, MIDNIGHT)
+    assert all(entry.raw for entry in plain(state_of(*events[:128])))
     for order in (events, events[:20][::-1] + events[20:]):
         tile, *raw = plain(state_of(*order))
         assert tile == Entry(events[16].time, "view", 7, value=sum(range(17)), count=17, span="hour")
@@ -46,17 +46,17 @@ def test_the_65th_entry_folds() -> None:
 
 
 def test_further_subjects_are_entries() -> None:
-    """An event of several subjects has an entry for each; folding goes in steps of 17 until at most 64 remain."""
+    """An event of several subjects has an entry for each; folding goes in steps of 17 until at most 128 remain."""
     wide = Event("anna", "view", START + HOUR, 999, tuple(range(10, 38)))  # 28 entries
-    counts = [[entry.raw for entry in plain(state_of(*views(n, SECOND), wide))].count(True) for n in (36, 37, 64)]
-    assert counts == [64, 48, 58]
+    counts = [[entry.raw for entry in plain(state_of(*views(n, SECOND), wide))].count(True) for n in (100, 101, 128)]
+    assert counts == [128, 112, 122]
 
 
 def test_hour_and_day_tiles() -> None:
     """An entry less than 48 h older than the newest one folded with it goes into an hour's tile, else into a day's."""
     edge = MIDNIGHT + 5 * DAY
     old = [Event("anna", "view", edge - 2 * DAY + i, 1 + i, (7,)) for i in (0, 1)]
-    rest = views(63, SECOND, edge - 14 * SECOND, 10)
+    rest = views(127, SECOND, edge - 14 * SECOND, 10)
     tiles = tiles_of(*old, *rest)
     times = [(edge - 2 * DAY, 1), (edge - 2 * DAY + 1, 1), (edge - SECOND, 14), (edge, 1)]
     assert [(tile.time, tile.count) for tile in tiles] == times
@@ -73,7 +73,7 @@ def test_tiles_keep_what_differs_apart() -> None:
         Event("anna", "click", hour + 2, 4, (7,)),
         Event("anna", "view", hour + 3, 5),
         Event("anna", "view", hour + 4, 6, (7,), product=5, value=10),
-        *views(59, SECOND, hour + HOUR, 100),
+        *views(123, SECOND, hour + HOUR, 100),
     ]
     found = tiles_of(*events)
     assert found == [
@@ -89,27 +89,27 @@ def test_tiles_keep_what_differs_apart() -> None:
 
 def test_tiles_join_earlier_ones() -> None:
     """A later fold adds to the tiles that are there; a late event can still reach its own."""
-    events = views(82, SECOND, MIDNIGHT)
+    events = views(146, SECOND, MIDNIGHT)
     assert [(tile.time, tile.count) for tile in tiles_of(*events)] == [(MIDNIGHT + 33 * SECOND, 34)]
     late = Event("anna", "view", MIDNIGHT, 900, (7,))
-    found = tiles_of(*events[:70], late, *events[70:])
+    found = tiles_of(*events[:134], late, *events[134:])
     assert [(tile.time, tile.count) for tile in found] == [(MIDNIGHT + 32 * SECOND, 34)]
 
 
 def test_tiles_come_first_of_equal_time() -> None:
     """A tile stands before raw entries of its time: what was folded arrived before them."""
-    found = plain(state_of(*views(65, 0)))
-    assert [entry.raw for entry in found] == [False] + [True] * 48
-    assert [entry.id for entry in found] == [0, *range(18, 66)]
+    found = plain(state_of(*views(129, 0)))
+    assert [entry.raw for entry in found] == [False] + [True] * 112
+    assert [entry.id for entry in found] == [0, *range(18, 130)]
 
 
 def test_forced_folds_are_counted() -> None:
     """An entry that is folded before the watermark has passed it is counted, each once."""
-    assert state_of(*views(65, SECOND)).memory.forced[0] == 17
-    step = LATENESS_MS // 48
-    assert state_of(*views(65, step, MIDNIGHT)).memory.forced[0] == 1  # the 17th is exactly at the watermark
-    assert state_of(*views(65, step + 1, MIDNIGHT)).memory.forced[0] == 0
-    assert state_of(*views(82, SECOND)).memory.forced[0] == 34
+    assert state_of(*views(129, SECOND // 2)).memory.forced[0] == 17
+    old, last = views(17, SECOND, MIDNIGHT), MIDNIGHT + 16 * SECOND + LATENESS_MS
+    for later, forced in ((0, 1), (1, 0)):  # the 17th is exactly at the watermark, or just before it
+        assert state_of(*old, *views(112, SECOND, last + later - 111 * SECOND, 18)).memory.forced[0] == forced
+    assert state_of(*views(146, SECOND // 2)).memory.forced[0] == 34
 
 
 def fresh(count: int, step: int, start: int, kind: str = "view") -> list[Event]:
@@ -119,14 +119,14 @@ def fresh(count: int, step: int, start: int, kind: str = "view") -> list[Event]:
 
 def test_old_hour_tiles_become_days() -> None:
     """Beyond 64 tiles, hour tiles older than 48 h become day tiles; the younger ones stay."""
-    events = views(116, HOUR, MIDNIGHT)  # 68 are folded: each a tile of its own
+    events = views(180, HOUR, MIDNIGHT)  # 68 are folded: each a tile of its own
     assert [(tile.span, tile.count) for tile in tiles_of(*events[:-1])] == [("hour", 1)] * 51
     assert [(tile.span, tile.count) for tile in tiles_of(*events)] == [("day", 20)] + [("hour", 1)] * 48
 
 
 def test_late_events_make_all_tiles_days() -> None:
     """Where coarsening the old ones does not help, all tiles become day tiles, also those newer than what is folded."""
-    events = views(99, HOUR, MIDNIGHT + DAY)  # 51 are folded
+    events = views(163, HOUR, MIDNIGHT + DAY)  # 51 are folded
     late = views(17, HOUR, MIDNIGHT + 7 * HOUR, 900)
     assert [(tile.span, tile.count) for tile in tiles_of(*events)] == [("hour", 1)] * 51
     assert [(tile.span, tile.count) for tile in tiles_of(*events, *late)] == [("day", n) for n in (17, 24, 24, 3)]
@@ -134,30 +134,30 @@ def test_late_events_make_all_tiles_days() -> None:
 
 def test_oldest_tiles_are_dropped() -> None:
     """Beyond 64 day tiles the oldest go, of equal time the smallest; complete_since says what is whole."""
-    events = fresh(116, HOUR, MIDNIGHT)  # 68 are folded: each a tile of its own
+    events = fresh(180, HOUR, MIDNIGHT)  # 68 are folded: each a tile of its own
     state = state_of(*events)
     assert [entry.time for entry in plain(state) if not entry.raw] == [event.time for event in events[4:68]]
     assert {entry.span for entry in plain(state) if not entry.raw} == {"day"}
     assert state.memory.complete_since[0] == MIDNIGHT + DAY
-    assert state_of(*events[:112]).memory.complete_since[0] == -1
+    assert state_of(*events[:176]).memory.complete_since[0] == -1
 
 
 def test_smallest_of_equal_time_are_dropped() -> None:
     """Of tiles of equal time those of the fewest events go first, then those of the smallest subject."""
     twice = [Event("anna", "view", START, 500 + i, (1_000 + i,)) for i in (0, 1, 2, 5)]
-    found = tiles_of(*twice, *fresh(129, 0, START))  # 68 are folded: 64 tiles
+    found = tiles_of(*twice, *fresh(193, 0, START))  # 68 are folded: 64 tiles
     assert [tile.subject for tile in found] == [*range(1_000, 1_064)]
-    found = tiles_of(*twice[:3], *fresh(129, 0, START))  # 65 tiles
+    found = tiles_of(*twice[:3], *fresh(193, 0, START))  # 65 tiles
     assert [(tile.subject, tile.count) for tile in found][2:5] == [(1_002, 2), (1_004, 1), (1_005, 1)]
 
 
 def test_counts_and_values_stay_in_bounds() -> None:
     """A tile holds at most 65,535 events and 32 bits of money, however often it is added to."""
-    entries = np.zeros(66, dtype=ENTRY)
+    entries = np.zeros(130, dtype=ENTRY)
     entries["time"], entries["kind"], entries["count"], entries["span"][0] = START, CODE["view"], 1, 1
     entries["count"][0] = 65_534
-    entries["value"] = [2**31 - 1] * 33 + [1] * 33
-    logs, memory = Logs.of(entries, np.array([66])), Memory.empty(1)
+    entries["value"] = [2**31 - 1] * 33 + [1] * 97
+    logs, memory = Logs.of(entries, np.array([130])), Memory.empty(1)
     memory.newest[:] = START
     fold(logs, memory, np.array([0]))
     assert logs.entries[["count", "value"]][0].tolist() == (65_535, 2**31 - 1)
@@ -171,16 +171,16 @@ def test_other_customers_are_left_alone() -> None:
     before = [partition.blobs[row] for row in (0, 2, 3)]
     partition.run([Event("ben", event.kind, event.time, event.id, event.subjects) for event in fresh(200, 0, START)])
     assert [partition.blobs[row] for row in (0, 2, 3)] == before
-    assert len(plain(partition.state("ben"))) <= 128
+    assert len(plain(partition.state("ben"))) <= 192
 
 
 def test_customers_that_fold_at_once() -> None:
     """Equal events of two customers go into tiles of their own."""
     partition = Partition(["anna", "ben"])
-    both = [(event, Event("ben", event.kind, event.time, event.id, event.subjects)) for event in views(65, 1)]
+    both = [(event, Event("ben", event.kind, event.time, event.id, event.subjects)) for event in views(129, 1)]
     partition.run([event for pair in both for event in pair])
     for name in partition.customers:
-        assert [entry.count for entry in plain(partition.state(name))] == [17] + [1] * 48
+        assert [entry.count for entry in plain(partition.state(name))] == [17] + [1] * 112
 
 
 def test_expand() -> None:

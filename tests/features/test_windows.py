@@ -178,18 +178,18 @@ def test_pace_window() -> None:
     assert found("pace:3", states, 5 * HOUR) == [3 * HOUR, 4 * HOUR, 5 * HOUR]
 
 
-@pytest.mark.parametrize("word", ["session", "last:48", "last:49", "pace:48", "pace:49", "7d", "since:purchase"])
+@pytest.mark.parametrize("word", ["session", "last:112", "last:113", "pace:112", "pace:113", "7d", "since:purchase"])
 def test_partial(word: str) -> None:
     """What reads raw entries says when the log was folded within its reach; what counts tiles need not."""
-    states = log_of(*(i * MINUTE for i in range(65)))
+    states = log_of(*(i * MINUTE for i in range(129)))
     assert [entry.raw for entry in plain(states)].index(True) == 2  # 10 views before the full hour, 7 after it
-    assert is_partial(word, states, 64 * MINUTE) == (word in ("session", "last:49", "pace:49"))
+    assert is_partial(word, states, 128 * MINUTE) == (word in ("session", "last:113", "pace:113"))
 
 
 def test_partial_session() -> None:
     """A session is partial when the newest tile's last event would still belong to it."""
     gap = 30 * MINUTE
-    times = [*range(17), *range(16 + gap, 16 + gap + 48)]
+    times = [*range(17), *range(16 + gap, 16 + gap + 112)]
     assert is_partial("session", log_of(*times), times[-1])
     assert not is_partial("session", log_of(*times[:17], *(at + 1 for at in times[17:])), times[-1] + 1)
     assert not is_partial("session", log_of(*times[:-1]), times[-1])  # nothing is folded yet
@@ -197,16 +197,16 @@ def test_partial_session() -> None:
 
 def test_session_of_tiles_alone() -> None:
     """Where only a tile is left of the session, it is empty and says that it is partial."""
-    states = log_of(*(i * MINUTE for i in range(65)))
+    states = log_of(*(i * MINUTE for i in range(129)))
     assert found("session", states, 16 * MINUTE) == []
     assert is_partial("session", states, 16 * MINUTE)
 
 
 def late_among_tiles() -> States:
-    """65 views at intervals of a second, 17 of them folded, then a late one at START - 5 s."""
+    """129 views at intervals of a second, 17 of them folded, then a late one at START - 5 s."""
     partition = Partition(["anna"])
-    events = [Event("anna", "view", START + i * 1_000, i + 1, (7,)) for i in range(65)]
-    partition.run([*events, Event("anna", "view", START - 5_000, 66, (7,))])
+    events = [Event("anna", "view", START + i * 1_000, i + 1, (7,)) for i in range(129)]
+    partition.run([*events, Event("anna", "view", START - 5_000, 130, (7,))])
     return partition.state("anna")
 
 
@@ -214,9 +214,9 @@ def test_late_entry_among_tiles() -> None:
     """What reads raw entries finds those that came to lie before a tile."""
     states = late_among_tiles()
     assert [entry.raw for entry in plain(states)][:3] == [True, False, True]
-    assert found("session", states, 64_000)[:2] == [-5_000, 17_000]
-    assert len(found("last:49", states, 64_000)) == 49
-    assert len(found("last:48", states, 64_000)) == 48
+    assert found("session", states, 128_000)[:2] == [-5_000, 17_000]
+    assert len(found("last:113", states, 128_000)) == 113
+    assert len(found("last:112", states, 128_000)) == 112
 
 
 def test_nothing_seen() -> None:
