@@ -16,9 +16,9 @@ import click
 import numpy as np
 from river import compose, linear_model, optim, preprocessing
 
-from features.aggregates import NEVER_RANK
 from features.core_bundle import CORE
 from features.log import I64, U64
+from features.pairs import NEVER_RANK
 from intents.bootstrap import Compared, compare
 from intents.comparison import ColumnSubset, Learner, LearnerComparison
 from intents.counts import F64

@@ -13,8 +13,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from features.aggregates import F64, Aggregate, Aggregates
+from features.aggregates import Aggregate, Aggregates
 from features.log import I64
+from features.rows import F64
 
 F32 = npt.NDArray[np.float32]
 
@@ -64,25 +65,22 @@ class Bundle:
         """Names of the features, in order."""
         return tuple(feature.name for feature in self.features)
 
-    def vectors(self, aggregates: Aggregates, chosen: I64, ask: I64) -> F32:
-        """Feature vectors (features, n).
-
-        Of pair `chosen[i]` (the spare place for a subject never touched) at ask `ask[i]`.
-        """
-        out = np.empty((len(self.features), len(chosen)), dtype=np.float32)
-        latest = aggregates[Aggregate("pair", "rank")][chosen] == 0
+    def vectors(self, aggregates: Aggregates, ask: I64) -> F32:
+        """Feature vectors (features, c) of the aggregates' chosen pairs, which are of the asks `ask` (c,)."""
+        out = np.empty((len(self.features), len(ask)), dtype=np.float32)
+        latest = aggregates[Aggregate("pair", "rank")] == 0
         for column, feature in enumerate(self.features):
-            value = self._value(aggregates, feature.of, chosen, ask) + feature.add_top
+            value = _value(aggregates, feature.of, ask) + feature.add_top
             if feature.per is not None:
-                bottom = self._value(aggregates, feature.per, chosen, ask) + feature.add_bottom
+                bottom = _value(aggregates, feature.per, ask) + feature.add_bottom
                 value = np.divide(value, bottom, out=np.zeros_like(value), where=bottom > 0)
             value = _squash(value, feature)
             out[column] = np.where(latest, value, 0.0) if feature.latest else value
         return out
 
-    @staticmethod
-    def _value(aggregates: Aggregates, aggregate: Aggregate, chosen: I64, ask: I64) -> F64:
-        return aggregates[aggregate][chosen if aggregate.over == "pair" else ask]
+
+def _value(aggregates: Aggregates, aggregate: Aggregate, ask: I64) -> F64:
+    return aggregates[aggregate] if aggregate.over == "pair" else aggregates[aggregate][ask]
 
 
 def _squash(value: F64, feature: Feature) -> F64:

@@ -4,21 +4,26 @@ Which rows of a view speak of which pair, and in what order the subjects were to
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 import numpy as np
 
 from features.log import I64, TOUCH_TABLE, U64, Logs, expand
+from features.rows import Rows
 from features.windows import View
 
+NEVER_RANK: Final = 64
+"""Recency rank given to a subject never touched."""
 _SUBJECT_SHIFT: Final = np.uint64(20)
 _CUSTOMER_SHIFT: Final = np.uint64(44)  # a batch has fewer than 2**20 customers
 
 
-def _groups(logs: Logs) -> tuple[I64, U64, I64, I64]:
-    """(group of each entry or -1, subject of each group, first group of each customer (size + 1,), entries in order).
+def _groups(logs: Logs) -> tuple[I64, U64, I64, I64, I64]:
+    """Entries grouped by customer and subject: groups sort by that, the entries of one by time.
 
-    Groups sort by (customer, subject); the entries that have one are ordered by it, those of one group by time.
+    (group of each entry or -1, subject of each group, first group of each customer (size + 1,), entries in order,
+    first of these of each group (groups + 1,)).
     """
     subject = logs.entries["subject"]
     rows = np.flatnonzero(subject)
@@ -35,36 +40,17 @@ def _groups(logs: Logs) -> tuple[I64, U64, I64, I64]:
     heads = order[first]
     starts = np.zeros(logs.size + 1, dtype=np.int64)
     np.cumsum(np.bincount(owner[heads], minlength=logs.size), out=starts[1:])
-    return group, wanted[heads], starts, rows[order]
+    return group, wanted[heads], starts, rows[order], np.append(np.flatnonzero(first), len(rows))
 
 
-def _spread(view: View, number: I64, starts: I64) -> tuple[I64, I64, I64]:
-    """What is numbered in the logs, once for each ask: (place of each row (r,), ask and number of each place (p,)).
-
-    `number` (entries,), -1 for none, ascends with the customers, whose first numbers are `starts` (size + 1,). A row
-    of an entry without a number has place p.
-    """
-    customer = view.asks.customer
-    ask, numbers = expand(starts[customer], starts[customer + 1] - starts[customer])
-    mine = number[view.entry]
-    return np.where(mine >= 0, _base(customer, starts)[view.ask] + mine, len(ask)), ask, numbers
-
-
-def _base(customer: I64, starts: I64) -> I64:
-    """What to add to a number to get its place, for asks of these customers (a,)."""
-    counts = starts[customer + 1] - starts[customer]
-    base: I64 = np.cumsum(counts) - counts - starts[customer]
-    return base
-
-
-@dataclass(slots=True)
+@dataclass
 class Pairs:
     """All (ask, subject) pairs of a view: `ask`, `subject`, `last` (p,).
 
     `row_pair` (r,) is p for rows without a subject.
 
-    `last` is the row of the latest touch (-1: not touched). Arrays made with `spare` have p + 1 places: the last one
-    stands for a subject of which the log says nothing.
+    `last` is the row of the latest touch (-1: not touched). Pair p is the spare one: it stands for a subject of which
+    the log says nothing.
     """
 
     view: View
@@ -72,16 +58,18 @@ class Pairs:
     subject: U64 = field(init=False)
     row_pair: I64 = field(init=False)
     last: I64 = field(init=False)
-    _group: I64 = field(init=False)
-    _starts: I64 = field(init=False)
-    _in_order: I64 = field(init=False)
 
     def __post_init__(self) -> None:
         view = self.view
-        self._group, subjects, self._starts, self._in_order = _groups(view.logs)
-        self.row_pair, self.ask, groups = _spread(view, self._group, self._starts)
-        self.subject = subjects[groups]
-        touching = np.flatnonzero(TOUCH_TABLE[view.kind] & (self.row_pair < len(self.ask)))
+        self._group, subjects, starts, self._in_order, self._begins = _groups(view.logs)
+        customer = view.asks.customer
+        counts = starts[customer + 1] - starts[customer]
+        self.ask, self._groups = expand(starts[customer], counts)
+        self.subject = subjects[self._groups]
+        base = np.cumsum(counts) - counts - starts[customer]
+        mine = self._group[view.entry]
+        self.row_pair = np.where(mine >= 0, base[view.ask] + mine, len(self.ask))
+        touching = np.flatnonzero(TOUCH_TABLE[view.kind] & (mine >= 0))
         self.last = np.full(len(self.ask), -1, dtype=np.int64)
         self.last[self.row_pair[touching]] = touching  # of repeated indices numpy keeps the last
 
@@ -90,6 +78,7 @@ class Pairs:
         """Number of pairs."""
         return len(self.ask)
 
+    @cached_property
     def by_recency(self) -> tuple[I64, I64]:
         """(pairs, rank): the touched pairs ordered by ask, then latest touch first; rank 0 is the latest of its ask."""
         touched = np.flatnonzero(self.last >= 0)
@@ -99,21 +88,20 @@ class Pairs:
         counts = np.bincount(ask, minlength=len(self.view.asks.time))
         return pairs, np.arange(len(pairs)) - (np.cumsum(counts) - counts)[ask]
 
-    def rows(self) -> I64:
-        """Rows with a subject by pair, those of one pair in time order."""
-        return self.view.rows_of(self._in_order)
+    @cached_property
+    def rank(self) -> I64:
+        """Recency rank of each pair and the spare one (p + 1,), NEVER_RANK for what was not touched."""
+        pairs, rank = self.by_recency
+        ranks = np.full(self.size + 1, NEVER_RANK)
+        ranks[pairs] = np.minimum(rank, NEVER_RANK)
+        return ranks
 
-    def products(self, by_pair: bool) -> tuple[I64, I64]:
-        """(place of each row's product within its pair, or ask (r,), the pair, or ask, of each place (n,)).
-
-        Rows without a product have place n.
-        """
-        logs, customer = self.view.logs, self.view.asks.customer
-        group, starts = (self._group, self._starts) if by_pair else (logs.customer, np.arange(logs.size + 1))
-        product = logs.entries["product"].astype(np.int64)
-        known = np.flatnonzero((product > 0) & (group >= 0))
-        key, found = np.unique((group[known] << 32) | product[known], return_inverse=True)
-        number = np.full(len(product), -1, dtype=np.int64)
-        number[known] = found
-        place, ask, numbers = _spread(self.view, number, np.searchsorted(key >> 32, starts))
-        return place, _base(customer, starts)[ask] + (key >> 32)[numbers]
+    def rows(self, chosen: I64) -> Rows:
+        """Rows of the pairs `chosen`, each a place; the spare one has none."""
+        nothing = len(self._begins) - 1
+        group = np.append(self._groups, nothing)[chosen]
+        begins = np.append(self._begins, self._begins[-1])
+        place, at = expand(begins[group], begins[group + 1] - begins[group])
+        row = self.view.row_of(np.append(self.ask, 0)[chosen][place], self._in_order[at])
+        seen = row >= 0
+        return Rows(self.view, row[seen], place[seen], group, self._group)

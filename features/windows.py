@@ -17,16 +17,12 @@ to before its log's `complete_since`.
 
 import re
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from features.kinds import CODE, KINDS
 from features.log import I64, MORE, Bool, Logs, expand
-
-F64 = npt.NDArray[np.float64]
 
 SESSION_GAP_MS: Final = 30 * 60_000
 PACE_GAPS: Final = 20
@@ -78,7 +74,7 @@ class Asks:
     arrival: I64
 
 
-@dataclass
+@dataclass(slots=True)
 class View:
     """Every (ask, visible entry) as one row, in time order by ask.
 
@@ -114,29 +110,18 @@ class View:
         self.end = np.cumsum(counts)
         self.first = self.end - counts
 
-    @cached_property
-    def count(self) -> F64:
-        """Events that each row stands for (r,)."""
-        counts: F64 = self.logs.entries["count"][self.entry].astype(np.float64)
-        return counts
-
     @property
     def row(self) -> I64:
         """Row numbers (r,)."""
         return np.arange(len(self.ask))
 
-    def rows_of(self, entries: I64) -> I64:
-        """Rows by ask, those of one ask in the order of `entries`, which are some of the logs', by customer."""
-        asks, starts = self.asks, self.logs.offsets[self.asks.customer]
-        counts = np.bincount(self.logs.customer[entries], minlength=self.logs.size)
-        ask, place = expand((np.cumsum(counts) - counts)[asks.customer], counts[asks.customer])
-        entry = entries[place]
-        near = entry < asks.stop[ask]
-        length = asks.stop - starts
-        row: I64 = (entry + (np.cumsum(length) - length - starts)[ask])[near]
+    def row_of(self, ask: I64, entry: I64) -> I64:
+        """Row of each entry (n,) of the asks' customers, -1 where the ask does not see it."""
+        length = self.asks.stop - self.logs.offsets[self.asks.customer]
+        shift = np.cumsum(length) - self.asks.stop
+        row = np.where(entry < self.asks.stop[ask], entry + shift[ask], -1)
         if self._number is not None:
-            row = self._number[row]
-            row = row[row >= 0]
+            row = np.where(row >= 0, self._number[row], -1)
         return row
 
     def last_row(self, mask: Bool) -> I64:

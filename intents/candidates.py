@@ -5,9 +5,9 @@ from typing import Final
 
 import numpy as np
 
-from features.aggregates import F64, Aggregate, Aggregates
-from features.aggregates import TOUCHED as TOUCHES
 from features.log import I64, U64, Bool, expand
+from features.pairs import Pairs
+from features.rows import F64
 from intents.catalog import Catalogue
 from intents.tables import COMPANIONS, Tables, previous_subject
 
@@ -30,7 +30,7 @@ _DECLARED: Final = 0.5
 class Candidates:
     """Candidates of some asks, flat and in candidate order: ask a's are [offsets[a], offsets[a + 1]).
 
-    Columns (n,): `ask`, `subject`, `pair` (of the aggregates; the spare place for a subject the log says nothing of),
+    Columns (n,): `ask`, `subject`, `pair` (the spare one for a subject the log says nothing of),
     `rank` by recency (NEVER_RANK: never touched). `touched` (a,) is how many of an ask's candidates are those touched
     last; the others are foreseen.
     """
@@ -65,15 +65,13 @@ class Declared:
         return owner, self.target[place]
 
 
-def choose(aggregates: Aggregates, tables: Tables, declared: Declared, touched: I64, foreseen: I64) -> Candidates:
+def choose(pairs: Pairs, tables: Tables, declared: Declared, touched: I64, foreseen: I64) -> Candidates:
     """Choose at most touched[a] touched and foreseen[a] foreseen subjects for each ask a."""
-    pairs, rank, asks = aggregates.order, aggregates.rank, len(touched)
-    ask = aggregates.pairs.ask[pairs]
-    keep = rank < touched[ask]
-    pairs, rank, ask = pairs[keep], rank[keep], ask[keep]
-    subject = aggregates.pairs.subject[pairs]
+    (pair, rank), asks = pairs.by_recency, len(touched)
+    keep = rank < touched[pairs.ask[pair]]
+    pair, rank = pair[keep], rank[keep]
+    ask, subject, age = pairs.ask[pair], pairs.subject[pair], pairs.view.age[pairs.last[pair]]
     count = np.bincount(ask, minlength=asks)
-    age = aggregates[Aggregate("pair", "age", TOUCHES)][pairs]
     next_ask, next_subject, place = _likely(ask, subject, rank, age, tables, declared, foreseen)
     more = np.bincount(next_ask, minlength=asks)
     offsets = np.zeros(asks + 1, dtype=np.int64)
@@ -88,14 +86,14 @@ def choose(aggregates: Aggregates, tables: Tables, declared: Declared, touched: 
         count,
     )
     columns.subject[at], columns.subject[at_next] = subject, next_subject
-    columns.pair[at], columns.pair[at_next] = pairs, _pair_of(aggregates, next_ask, next_subject)
+    columns.pair[at], columns.pair[at_next] = pair, _pair_of(pairs, next_ask, next_subject)
     columns.rank[at] = rank
-    columns.rank[at_next] = aggregates.rank_of(columns.pair[at_next])
+    columns.rank[at_next] = pairs.rank[columns.pair[at_next]]
     return columns
 
 
 def _likely(
-    ask: I64, subject: U64, rank: I64, age: F64, tables: Tables, declared: Declared, limit: I64
+    ask: I64, subject: U64, rank: I64, age: I64, tables: Tables, declared: Declared, limit: I64
 ) -> tuple[I64, U64, I64]:
     """(ask, subject, place) of the likeliest next subjects that are not candidates yet, limit[a] for ask a.
 
@@ -171,9 +169,8 @@ def _is_candidate(asked: I64, to: U64, ask: I64, subject: U64) -> Bool:
     return hit
 
 
-def _pair_of(aggregates: Aggregates, ask: I64, subject: U64) -> I64:
+def _pair_of(pairs: Pairs, ask: I64, subject: U64) -> I64:
     """Pair of each (ask, subject), the spare place where the log has none."""
-    pairs = aggregates.pairs
     if not pairs.size:
         return np.zeros(len(ask), dtype=np.int64)
     low = np.searchsorted(pairs.ask, ask, "left")

@@ -215,16 +215,16 @@ def _score(batch: Batch, states: States, wave: Wave, model: Model, setup: Setup)
         np.where(outcome, events - 1, events),
     )
     view = View(asks, states.logs)
-    aggregates = Aggregates(Pairs(view))
+    pairs = Pairs(view)
     ranked = setup.rank_outcomes
     candidates = choose(
-        aggregates,
+        pairs,
         model.tables,
         setup.declared,
         np.where(outcome, RANKED if ranked else CHOICES, TOUCHED),
         np.where(outcome, RANKED_FORESEEN if ranked else 0, FORESEEN),
     )
-    vectors = setup.bundle.vectors(aggregates, candidates.pair, candidates.ask)
+    vectors = setup.bundle.vectors(Aggregates(pairs, candidates.pair), candidates.ask)
     columns = model.columns(vectors, candidates.subject, candidates.before())
     regressed = columns[setup.bundle.leading :]
     nothing = np.full(len(candidates.rank), np.nan)

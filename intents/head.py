@@ -13,9 +13,9 @@ from typing import Final
 
 import numpy as np
 
-from features.aggregates import NEVER_RANK
 from features.bundle import F32
 from features.log import I64, Bool
+from features.pairs import NEVER_RANK
 from intents.counts import F64
 
 PRIOR: Final = 200.0

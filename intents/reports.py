@@ -7,11 +7,11 @@ from uuid import UUID
 
 import numpy as np
 
-from features.aggregates import NEVER_RANK
 from features.bundle import F32
 from features.events import Batch
 from features.kinds import KINDS
 from features.log import I64, U64, Bool, Entries, expand
+from features.pairs import NEVER_RANK
 from intents.detect import Scored, Setup
 from intents.examples import ASKED, CHOICES, OUTCOME, RECENT, Examples
 from intents.intent import FALLBACK, STEP, Evidence, Intent, ModelName, Source

@@ -7,9 +7,9 @@ from typing import Final
 import numpy as np
 import orjson
 
-from features.aggregates import NEVER_RANK
 from features.events import Batch
 from features.kinds import CODE
+from features.pairs import NEVER_RANK
 from intents.choice import choice_columns
 from intents.counts import F64
 from intents.detect import Scored

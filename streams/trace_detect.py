@@ -7,11 +7,12 @@ from typing import Final
 
 import numpy as np
 
-from features.aggregates import F64, OUTCOME, TOUCHED, VIEWED, Aggregate
+from features.aggregates import OUTCOME, TOUCHED, VIEWED, Aggregate
 from features.apply import Wave, waves
 from features.bundle import Feature
 from features.kinds import ASKED, KINDS, TOUCHES
 from features.log import MORE
+from features.rows import F64
 from features.state import States, decode
 from features.windows import Asks, View, Window
 from intents.detect import Scored

@@ -21,7 +21,7 @@ from benchmarks.variants import (
     main,
     variants,
 )
-from features.aggregates import NEVER_RANK
+from features.pairs import NEVER_RANK
 from intents.comparison import WHOLE, ColumnSubset
 from intents.head import Regression
 from intents.lessons import Lesson, Pairs

@@ -81,7 +81,13 @@ class Worked:
         event = self.wave.events[place]
         stop = np.where(ahead, self.wave.first[place], self.wave.stop[place])
         asks = Asks(self.batch.customer[event], self.batch.time[event], stop, np.where(ahead, event - 1, event))
-        return Aggregates(Pairs(View(asks, self.states.logs)))
+        return _of_all(View(asks, self.states.logs))
+
+
+def _of_all(view: View) -> Aggregates:
+    """Aggregates of all pairs, and of the spare one."""
+    pairs = Pairs(view)
+    return Aggregates(pairs, np.arange(pairs.size + 1))
 
 
 def asked(states: States, *times: int, row: int = 0) -> Aggregates:
@@ -89,7 +95,7 @@ def asked(states: States, *times: int, row: int = 0) -> Aggregates:
     low, high = states.logs.offsets[row : row + 2].tolist()
     stop = low + np.searchsorted(states.logs.entries["time"][low:high], times, "right")
     customer, arrival = np.full(len(times), row), np.full(len(times), np.iinfo(np.int64).max)
-    return Aggregates(Pairs(View(Asks(customer, np.array(times, dtype=np.int64), stop, arrival), states.logs)))
+    return _of_all(View(Asks(customer, np.array(times, dtype=np.int64), stop, arrival), states.logs))
 
 
 @dataclass

@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.aggregates import NEVER_MS, NEVER_RANK, OUTCOME, TOUCHED, VIEWED, Aggregate, Aggregates, What
+from features.aggregates import NEVER_MS, OUTCOME, TOUCHED, VIEWED, Aggregate, Aggregates, What
+from features.pairs import NEVER_RANK
 from tests.features.building import Partition, asked, looks
 from tests.features.naive_log import DAY, Event
 from tests.features.naive_moves import ANY, START, Move, events_of
@@ -125,7 +126,7 @@ def test_ranks_are_bounded() -> None:
     aggregates = look_at(*(event("view", i, 1_000 + i, 2_000 + i) for i in range(40)), at=50)
     assert one(aggregates, RANK, 2_039) == 0 and one(aggregates, RANK, 1_039) == 1
     assert one(aggregates, RANK, 1_000) == NEVER_RANK
-    assert aggregates.rank_of(np.array([0, aggregates.pairs.size])).dtype == np.int64
+    assert aggregates.pairs.rank.dtype == np.int64
 
 
 def test_outcomes_of_another_subject() -> None:

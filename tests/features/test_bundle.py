@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.aggregates import NEVER_RANK, VIEWED, Aggregate
+from features.aggregates import VIEWED, Aggregate, Aggregates
 from features.bundle import Bundle, Feature
 from features.core_bundle import CORE
+from features.pairs import NEVER_RANK
 from tests.features.building import looks
 from tests.features.naive_log import DAY
 from tests.features.naive_moves import ANY, Move, events_of
@@ -25,7 +26,7 @@ def test_core_vectors_as_the_oracle_says(moves: list[Move], every: int) -> None:
     for look in looks(events_of(moves), every=every):
         pairs = look.pairs(most=8)
         chosen, asks = np.array([pair for pair, _, _ in pairs]), np.array([ask for _, ask, _ in pairs])
-        found = CORE.vectors(look.aggregates, chosen, asks)
+        found = CORE.vectors(Aggregates(look.aggregates.pairs, chosen), asks)
         expected = [vector(CORE, *look.seen[ask], subject) for _, ask, subject in pairs]
         np.testing.assert_allclose(found.T, np.array(expected, dtype=np.float32), rtol=2e-7, atol=1e-30)
 
@@ -39,7 +40,7 @@ def feature_of(feature: Feature, subject: int = 7) -> float:
     aggregates = look_at(event("view", 0, 7), event("view", 1, 7), event("view", 2, 8), at=3)
     known = np.flatnonzero(aggregates.pairs.subject == subject)
     chosen = np.array([known[0] if len(known) else aggregates.pairs.size])
-    (value,) = Bundle("one", (feature,)).vectors(aggregates, chosen, np.array([0]))[0].tolist()
+    (value,) = Bundle("one", (feature,)).vectors(Aggregates(aggregates.pairs, chosen), np.array([0]))[0].tolist()
     return float(value)
 
 
@@ -104,7 +105,7 @@ def test_core_is_finite() -> None:
         look_at(event("impression", 0), at=0),
         look_at(event("refund", 0, 7, value=-(2**31)), at=40 * DAY),
     ):
-        vectors = CORE.vectors(aggregates, np.array([0]), np.array([0]))
+        vectors = CORE.vectors(Aggregates(aggregates.pairs, np.array([0])), np.array([0]))
         assert vectors.dtype == np.float32 and np.isfinite(vectors).all()
 
 
@@ -121,6 +122,12 @@ def test_core_has_groups() -> None:
 def test_core_says_no_more_than_it_knows() -> None:
     """Of a subject that was never touched, the pair's own features are those of nothing."""
     aggregates = look_at(event("view", 0, 7), at=5)
-    never = dict(zip(CORE.names, CORE.vectors(aggregates, np.array([1]), np.array([0]))[:, 0].tolist(), strict=True))
+    never = dict(
+        zip(
+            CORE.names,
+            CORE.vectors(Aggregates(aggregates.pairs, np.array([1])), np.array([0]))[:, 0].tolist(),
+            strict=True,
+        )
+    )
     assert never["rank_log"] == np.float32(math.log1p(NEVER_RANK))
     assert [never[name] for name in ("views_5m", "repeat", "favorite_item", "latest_visits", "share_5m")] == [0] * 5

@@ -14,7 +14,7 @@ from tests.features.naive_windows import by_recency
 
 def order_of(pairs: Pairs, ask: int) -> list[int]:
     """The subjects touched, as one ask sees them, the latest first; ranks count from 0."""
-    order, rank = pairs.by_recency()
+    order, rank = pairs.by_recency
     mine = pairs.ask[order] == ask
     assert rank[mine].tolist() == list(range(int(mine.sum())))
     subjects: list[int] = pairs.subject[order[mine]].tolist()
@@ -33,7 +33,7 @@ def test_pairs_as_the_oracle_says(moves: list[Move], size: int | None, every: in
         subjects = look.view.logs.entries["subject"][look.view.entry].tolist()
         asks = look.view.ask.tolist()
         assert row_keys == [(ask, subject) if subject else None for ask, subject in zip(asks, subjects, strict=True)]
-        order, rank = pairs.by_recency()
+        order, rank = pairs.by_recency
         found = list(zip(pairs.ask[order].tolist(), rank.tolist(), pairs.subject[order].tolist(), strict=True))
         assert found == [
             (ask, place, subject)
@@ -78,7 +78,7 @@ def test_nobody() -> None:
     """Without events there are no pairs."""
     pairs = pairs_of()
     assert pairs.size == 0
-    assert [column.tolist() for column in pairs.by_recency()] == [[], []]
+    assert [column.tolist() for column in pairs.by_recency] == [[], []]
 
 
 def test_subjects_that_differ_in_their_last_bits() -> None:

@@ -16,8 +16,8 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from features.aggregates import NEVER_RANK
 from features.memory_store import MemoryStore
+from features.pairs import NEVER_RANK
 from features.state import UnreadableState, decode, encode
 from intents import examples, snapshot_layout, snapshots
 from intents.catalog import Catalogue, CatalogueError

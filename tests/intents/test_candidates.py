@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.aggregates import NEVER_RANK, Aggregates
+from features.pairs import NEVER_RANK, Pairs
 from intents.candidates import FORESEEN, TOUCHED, Declared, choose
 from intents.catalog import Catalogue
 from intents.subjects import subject_hash
@@ -24,14 +24,16 @@ def event(n: int, *subjects: int, kind: str = "view", time: int | None = None, c
     return Event(customer, kind, 1_000 * n if time is None else time, n + 1, tuple(subjects))
 
 
-def aggregates_after(events: Sequence[Event]) -> Aggregates:
-    """Aggregates asked right after the last event of each customer."""
+def pairs_after(events: Sequence[Event]) -> Pairs:
+    """Pairs asked right after the last event of each customer."""
     customers = sorted({event.customer for event in events})
     partition = Partition(customers)
     last = {event.customer: number for number, event in enumerate(events)}
     for worked in partition.work(events):
         numbers = worked.numbers()
-        return worked.aggregates([numbers.index(last[customer]) for customer in customers], [False] * len(customers))
+        return worked.aggregates(
+            [numbers.index(last[customer]) for customer in customers], [False] * len(customers)
+        ).pairs
     raise AssertionError("no wave")
 
 
@@ -41,7 +43,7 @@ def chosen(
     """(subject, rank) of one customer's candidates after some events."""
     declared = Declared(Catalogue.parse(catalogue))
     counts = (np.array([touched]), np.array([foreseen]))
-    found = choose(aggregates_after(events), tables or Tables(), declared, *counts)
+    found = choose(pairs_after(events), tables or Tables(), declared, *counts)
     return list(zip(found.subject.tolist(), found.rank.tolist(), strict=True))
 
 
@@ -152,9 +154,7 @@ def test_nothing_foreseen_from_nothing() -> None:
 def test_before() -> None:
     """Each candidate knows the latest other subject, by which its transition columns are looked up."""
     tables = leading((1, 10, 5))
-    found = choose(
-        aggregates_after([event(0, 2), event(1, 1)]), tables, Declared(Catalogue()), np.array([6]), np.array([2])
-    )
+    found = choose(pairs_after([event(0, 2), event(1, 1)]), tables, Declared(Catalogue()), np.array([6]), np.array([2]))
     assert found.subject.tolist() == [1, 2, 10]
     assert found.before().tolist() == [2, 1, 1]
 
@@ -172,7 +172,7 @@ def test_many_asks_at_once(acts: list[tuple[int, int, int]], seed: int) -> None:
     hashes = [subject_hash(name) for name in names]
     kinds = ["view", "cart_add", "favorite", "impression"]
     events = [event(n, hashes[s], kind=kinds[k], customer="abc"[c], time=500 * n) for n, (c, s, k) in enumerate(acts)]
-    aggregates = aggregates_after(events)
+    aggregates = pairs_after(events)
     customers = sorted({event.customer for event in events})
     limits = [(random.choice([0, 1, 6, 24]), random.choice([0, 2, 8])) for _ in customers]
     touched, foreseen = (np.array(column, dtype=np.int64) for column in zip(*limits, strict=True))
