@@ -5,13 +5,14 @@ import re
 from collections.abc import Awaitable, Callable
 from functools import partial
 from ssl import SSLError
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from redis import exceptions as faults
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.connection import HiredisRespSerializer
 
 from features.redis_nodes import REDIRECTIONS, Node, Nodes
 from features.store import NotAllowed, StoreUnavailable
@@ -69,6 +70,14 @@ _WORDS: Final = (
 _CODE: Final = re.compile(rf"(?:^|: -|caused error: \(['\"]|because of: )({'|'.join(_CODES)}) ")
 
 
+class _Packed:
+    """A connection that writes commands as the client's blocking one does, in C: its own way goes value by value."""
+
+    def pack_command(self, *arguments: Any) -> Any:
+        """The bytes to send."""
+        return HiredisRespSerializer().pack(*arguments)
+
+
 class RedisLink:
     """The way to one Redis or to a cluster's nodes; each call takes `timeout_s` (seconds) at most."""
 
@@ -87,6 +96,7 @@ class RedisLink:
                 socket_timeout=timeout_s,
                 socket_connect_timeout=timeout_s,
             )
+            pool.connection_class = type("PackedConnection", (_Packed, pool.connection_class), {})
             return Redis.from_pool(pool)
 
         self._nodes: Final = Nodes(url, connect, patience_s=timeout_s / 3)
