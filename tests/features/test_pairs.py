@@ -103,3 +103,17 @@ def test_subjects_not_seen_yet() -> None:
         pairs = worked.aggregates([0, 1], [False, False]).pairs
         assert order_of(pairs, 0) == [7]
         assert order_of(pairs, 1) == [8, 7]
+
+
+def test_rows_of_chosen_pairs_only() -> None:
+    """A place holds the rows of its pair, in time order, whichever pairs are chosen, in any order; the spare has none."""
+    partition = Partition(["anna"])
+    partition.run([Event("anna", "view", START + i, i + 1, (7 + i % 3,)) for i in range(10)])
+    pairs = asked(partition.state("anna"), START + 4, START + 1_000).pairs
+    spare = pairs.size
+    chosen = np.array([spare - 1, spare, 0, 2, 0])
+    rows = pairs.rows(chosen)
+    for place, pair in enumerate(chosen.tolist()):
+        of_pair = [] if pair == spare else np.flatnonzero(pairs.row_pair == pair).tolist()
+        assert rows.row[rows.place == place].tolist() == of_pair
+        assert pair == spare or of_pair
