@@ -46,6 +46,14 @@ soak: $(DEV_READY)
 mutations: $(DEV_READY)
 	@$(PY) -m tests.mutations $(ARGS)
 
+# The peers of the benchmarks, each in an environment of its own.
+peers: build/peers/quix/.installed build/peers/bytewax/.installed
+
+build/peers/%/.installed: benchmarks/peers/%.txt
+	@echo "Making the environment build/peers/$*"
+	@$(PYTHON) -m venv build/peers/$* && build/peers/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
 check: $(DEV_READY)
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .

@@ -24,7 +24,7 @@ from sinks.events import examples_record, intent_json, intent_record
 from sinks.records import Record, pack_outbox, unpack_outbox
 from streams.partition import LostPartition, Partition, Piece
 
-MAX_CUSTOMERS: Final = 1_000
+MAX_CUSTOMERS: Final = 4_000
 """Customers that one commit may touch, by default."""
 HASH_KEY: Final = b"micro-intents"
 """Key that hides customers in examples where nobody gives another: in process, where examples stay in memory."""

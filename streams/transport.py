@@ -188,7 +188,7 @@ def chunk_app(
     *,
     broker: str,
     start_positions: StartPositions | None = None,
-    max_records: int = 1000,
+    max_records: int = 5_000,
     commit_interval_s: float = 1.0,
     session_timeout_s: float = 10.0,
     instance_id: str | None = None,

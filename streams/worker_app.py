@@ -27,6 +27,7 @@ from streams.redis_fitness import RedisFitness
 from streams.rights import admit, worker_rights
 from streams.running import run_worker
 from streams.settings import Settings
+from streams.stage_profile import StageProfile
 from streams.stall import STALL_S
 from streams.steps import Steps
 from streams.topic_identity import LOOK_S
@@ -127,7 +128,16 @@ def _wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000  # noqa: TID251  # how far back to rebuild is counted from now
 
 
-def run(settings: Settings) -> int:
-    """Run a worker until SIGTERM or SIGINT; returns the exit code (75: start it again). May raise BrokerRefused."""
+def run(settings: Settings, *, profile: bool = False) -> int:
+    """Run a worker until SIGTERM or SIGINT; returns the exit code (75: start it again). May raise BrokerRefused.
+
+    With `profile` it says at its end, on stderr, what each stage cost.
+    """
     admit(settings, worker_rights(settings))
-    return run_worker(make_worker(settings))
+    stages = StageProfile() if profile else None
+    if stages is not None:
+        stages.install()
+    code = run_worker(make_worker(settings))
+    if stages is not None:
+        stages.print()
+    return code

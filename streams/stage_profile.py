@@ -1,0 +1,154 @@
+"""CPU by stage of the way, for `micro-intents worker --profile`: functions are wrapped from outside, so it is free when off.
+
+A stage's time is its own: what a stage calls that is a stage itself counts there. A coroutine's is the CPU between its
+awaits, on the thread that runs it; what is left of the process (Faust, aiokafka and its thread, the loop) is `loop`.
+"""
+
+import inspect
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from functools import wraps
+from importlib import import_module
+from typing import Any, Final, TextIO
+
+STAGES: Final[tuple[tuple[str, str], ...]] = (
+    ("decode", "streams.wire:Decoder.decode"),
+    ("cut", "streams.engine:Engine.cut"),
+    ("read", "features.redis_store:RedisStore.read"),
+    ("read", "streams.engine:decode"),
+    ("merge", "intents.detect:waves"),
+    ("candidates", "intents.detect:Pairs"),
+    ("candidates", "intents.detect:choose"),
+    ("features", "features.bundle:Bundle.vectors"),
+    ("score", "intents.model:Model.columns"),
+    ("score", "intents.head:Head.probability"),
+    ("score", "intents.detect:_score"),
+    ("life", "streams.engine:detect"),
+    ("intents", "streams.engine:Engine._report"),
+    ("examples", "intents.reports:Packer.records"),
+    ("encode", "streams.engine:Engine._commits"),
+    ("commit", "features.redis_store:RedisStore.commit"),
+    ("publish", "streams.steps:publish"),
+)
+"""Names of stages, and what belongs to each: a module, and what in it."""
+LOOP: Final = "loop"
+
+
+class StageProfile:
+    """CPU seconds by stage since `install`, and how many events were worked."""
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+        self.events = 0
+        self._open: list[str] = []
+        self._since = self._began = 0.0
+
+    def install(self) -> None:
+        """Wrap the stages' functions in this process, for good; called before they are used."""
+        for stage, place in STAGES:
+            module, _, name = place.partition(":")
+            *owners, name = name.split(".")
+            owner: Any = import_module(module)
+            for each in owners:
+                owner = getattr(owner, each)
+            setattr(owner, name, self._wrapped(stage, getattr(owner, name)))
+        from streams.observer import Observer
+
+        worked = Observer.worked
+
+        def counted(observer: Observer, piece: Any, *rest: Any) -> None:
+            self.events += len(piece.chunk)
+            worked(observer, piece, *rest)
+
+        Observer.worked = counted  # type: ignore[method-assign]  # what a profile is
+        self._began = time.process_time()
+
+    def lines(self) -> list[tuple[str, float]]:
+        """Each stage with its µs an event, the loop last."""
+        spent = time.process_time() - self._began
+        each = 1e6 / max(self.events, 1)
+        stages = [(stage, self.seconds[stage] * each) for stage in dict(STAGES)]
+        return [*stages, (LOOP, (spent - self.seconds.total()) * each)]
+
+    def print(self, out: TextIO = sys.stderr) -> None:
+        """A table of the stages, with bars."""
+        lines = self.lines()
+        total = sum(cost for _, cost in lines) or 1.0
+        out.write(f"{self.events:,} events, µs of CPU an event by stage:\n")
+        for stage, cost in lines:
+            out.write(f"  {stage:<10} {cost:8.2f}  {cost / total:5.1%}  {'█' * round(40 * cost / total)}\n")
+        out.write(f"  {'all':<10} {total:8.2f}\n")
+        out.flush()
+
+    def _enter(self, stage: str) -> None:
+        now = time.thread_time()
+        if self._open:
+            self.seconds[self._open[-1]] += now - self._since
+        self._open.append(stage)
+        self._since = now
+
+    def _leave(self) -> None:
+        now = time.thread_time()
+        self.seconds[self._open.pop()] += now - self._since
+        self._since = now
+
+    def _wrapped(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        if inspect.iscoroutinefunction(function):
+
+            @wraps(function)
+            async def awaited(*arguments: Any, **named: Any) -> Any:
+                return await _Driven(self, stage, function(*arguments, **named))
+
+            return awaited
+        if inspect.isgeneratorfunction(function):
+
+            @wraps(function)
+            def generated(*arguments: Any, **named: Any) -> Iterator[Any]:
+                steps = function(*arguments, **named)
+                while True:
+                    self._enter(stage)
+                    try:
+                        step = next(steps)
+                    except StopIteration:
+                        return
+                    finally:
+                        self._leave()
+                    yield step
+
+            return generated
+
+        @wraps(function)
+        def called(*arguments: Any, **named: Any) -> Any:
+            self._enter(stage)
+            try:
+                return function(*arguments, **named)
+            finally:
+                self._leave()
+
+        return called
+
+
+class _Driven:
+    """A coroutine whose steps are timed."""
+
+    def __init__(self, profile: StageProfile, stage: str, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self._profile, self._stage, self._coroutine = profile, stage, coroutine
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        sent: Any = None
+        thrown: BaseException | None = None
+        while True:
+            self._profile._enter(self._stage)
+            try:
+                asked = self._coroutine.send(sent) if thrown is None else self._coroutine.throw(thrown)
+            except StopIteration as done:
+                return done.value
+            finally:
+                self._profile._leave()
+            sent, thrown = None, None
+            try:
+                sent = yield asked
+            except BaseException as error:  # whatever it is, it is the coroutine's to see
+                thrown = error
