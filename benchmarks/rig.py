@@ -5,17 +5,16 @@ itself, so that it waits for nobody's CPU but its own.
 """
 
 import asyncio
-import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import orjson
@@ -25,10 +24,10 @@ from kafka import KafkaAdminClient
 
 from features.redis_store import RedisStore
 from features.store import PartitionKey
-from streams.recordings import RecordingBatch, open_recording
+from streams.recordings import RecordingBatch
 from streams.settings import PREFIX, Settings
 from streams.simulate import simulate
-from tests.job import ROOT, KafkaRun, cut, first_records, learned
+from tests.job import ROOT, KafkaRun, first_records, learned
 from tests.services import Service, start_kafka, start_redis
 
 PARTITIONS: Final = 8

@@ -2,8 +2,8 @@
 
 `python -m benchmarks.whole_job [RECORDING]` fills a topic with a recording's first events, sent again and again under
 other customers' names (a made-up recording, if none is given), starts Kafka and Redis on one core, and lets each job
-in turn work the topic off on another; then all of them again. What each peer does is in `benchmarks/peers`; it runs in an
-environment of its own (`make peers`), Faust's in ours.
+in turn work the topic off on another; then all of them again. What each peer does is in `benchmarks/peers`; it runs in
+an environment of its own (`make peers`), Faust's in ours.
 """
 
 import json
@@ -21,7 +21,7 @@ import redis
 from benchmarks.part import Part, Spread
 from benchmarks.rig import PARTITIONS, Rig, crowds, measure_worker, on_core_0, recording_or_made_up, rig
 from streams.commands.console import progress
-from tests.job import cut, first_records
+from tests.job import first_records
 
 PEERS: Final = Path(__file__).parent / "peers"
 OURS: Final = "micro-intents, the whole job"
@@ -54,7 +54,8 @@ def _peer(services: Rig, events: int, *command: str, **variables: str) -> dict[s
 
 
 def _faust(services: Rig, events: int) -> dict[str, float]:
-    return _peer(services, events, sys.executable, "faust_count.py", services.kafka.bootstrap, "clickstream", str(events))
+    at = services.kafka.bootstrap
+    return _peer(services, events, sys.executable, "faust_count.py", at, "clickstream", str(events))
 
 
 def _quix(services: Rig, events: int) -> dict[str, float]:

@@ -176,6 +176,10 @@ class Head:
         """The regression for a subject of this recency rank."""
         return self.foreseen if rank >= NEVER_RANK else self.touched
 
+    def contributions(self, columns: F32, ranks: I64) -> F64:
+        """What each column adds to the logit (f, n), of subjects of recency `ranks` (n,)."""
+        return np.where(ranks >= NEVER_RANK, self.foreseen.contributions(columns), self.touched.contributions(columns))
+
     def probability(self, columns: F32, ranks: I64) -> F64:
         """Probability of an outcome within the horizon (n,) for vectors (f, n) of subjects of recency `ranks` (n,)."""
         p, foreseen = np.empty(columns.shape[1]), ranks >= NEVER_RANK

@@ -78,6 +78,12 @@ class Intent(msgspec.Struct, frozen=True):
     soon: float | None = None
 
 
+def uuid_text(uuid: bytes) -> str:
+    """A UUID's 16 bytes as text, as `str(UUID(bytes=uuid))` says it in a tenth of the time."""
+    text = uuid.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
 def intent_uuid(namespace: str, variant: str, customer_id: str, subject: str, detected_at: int, event_id: str) -> UUID:
     """uuid5 of what makes an intent itself, so that a repeat has the same id."""
     return uuid5(_SPACE, "\x1f".join((namespace, variant, customer_id, subject, str(detected_at), event_id)))

@@ -72,6 +72,7 @@ class Change:
 
 _DETECTED: Final[Status] = "detected"
 _MOVED: Final[tuple[Status, Status]] = ("weakened", "strengthened")
+_NEW: Final = Note("", "", JourneyStep(None, None, None))
 _note: Final = msgspec.msgpack.Decoder(Note)
 
 
@@ -235,16 +236,11 @@ class Life:
             self.changes.append(change)
 
     def _open(self, row: int, s: int, event: int, subject: int) -> None:
-        slots, at, customer = self.states.slots, int(self.batch.time[event]), self.states.customers[row]
-        slots[row, s] = np.zeros((), dtype=slots.dtype)
-        slots["subject"][row, s] = subject
-        slots["detected_at"][row, s] = at
-        slots["expires_at"][row, s] = at + self.rules.horizon_ms
-        slots["cool_until"][row, s] = at + self.rules.cooldown_ms
-        slots["open"][row, s] = 1
-        self._opened[row, s] = event
+        at, customer = int(self.batch.time[event]), self.states.customers[row]
         uuid = intent_uuid(self.namespace, self.variant, customer, f"{subject:016x}", at, self.batch.event_ids[event])
-        slots["intent_id"][row, s] = np.void(uuid.bytes)
+        until, cool = at + self.rules.horizon_ms, at + self.rules.cooldown_ms
+        self.states.slots[row, s] = (subject, at, until, cool, 0, 0, 0, 1, uuid.bytes)
+        self._opened[row, s] = event
 
     def _change(
         self, row: int, s: int, status: Status, part: int, event: int, updated_at: int, *, new: bool = False
@@ -256,23 +252,22 @@ class Life:
         slots = self.states.slots
         if not new:
             slots["sequence"][row, s] += 1
-        slot = slots[row, s]
-        note = Note("", "", JourneyStep(None, None, None)) if new else _read_note(self.states.notes[row, s])
+        subject, detected_at, expires_at, _, offset, sequence, confidence, _, intent_id = slots[row, s].item()
         return Change(
             part=part,
             event=event,
             row=row,
-            subject=int(slot["subject"]),
+            subject=subject,
             status=status,
-            intent_id=slot["intent_id"].tobytes(),
-            sequence=int(slot["sequence"]),
-            confidence=int(slot["confidence"]),
+            intent_id=intent_id,
+            sequence=sequence,
+            confidence=confidence,
             updated_at=updated_at,
-            detected_at=int(slot["detected_at"]),
-            expires_at=int(slot["expires_at"]),
+            detected_at=detected_at,
+            expires_at=expires_at,
             order=0,
-            offset=int(slot["offset"]),
-            note=note,
+            offset=offset,
+            note=_NEW if new else _read_note(self.states.notes[row, s]),
         )
 
     def _source(self, change: Change, event: int) -> None:

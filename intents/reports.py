@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
-from uuid import UUID
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from features.log import I64, U64, Bool, Entries, expand
 from features.pairs import NEVER_RANK
 from intents.detect import Scored, Setup
 from intents.examples import ASKED, CHOICES, OUTCOME, RECENT, Examples
-from intents.intent import FALLBACK, STEP, Evidence, Intent, ModelName, Source
+from intents.intent import FALLBACK, STEP, Evidence, Intent, ModelName, Source, uuid_text
 from intents.journeys import Journeys
 from intents.life import Change
 from intents.model import Model
@@ -35,13 +34,17 @@ class Reporter:
     setup: Setup
     journeys: Journeys
 
-    def intent(self, change: Change, scored: Scored | None) -> Intent:
-        """The intent event of one change."""
+    def intents(self, changes: Sequence[tuple[Change, Scored | None]]) -> list[Intent]:
+        """The intent events of changes, each with the wave that was scored when it came."""
+        evidence = self._evidence(changes)
+        return [self._intent(change, spoke) for (change, _), spoke in zip(changes, evidence, strict=True)]
+
+    def _intent(self, change: Change, evidence: list[Evidence]) -> Intent:
         name = self.journeys.name(change.subject)
         chunk = self.batch.chunks[change.part]
         name_of = FALLBACK if change.note.fallback else self.model.name
         return Intent(
-            intent_id=str(UUID(bytes=change.intent_id)),
+            intent_id=uuid_text(change.intent_id),
             sequence=change.sequence,
             customer_id=self.customers[change.row],
             intent=name,
@@ -49,7 +52,7 @@ class Reporter:
             status=change.status,
             confidence=change.confidence / STEP,
             journey=change.note.journey,
-            evidence=self._evidence(change, scored),
+            evidence=evidence,
             detected_at=change.detected_at,
             updated_at=change.updated_at,
             expires_at=change.expires_at,
@@ -58,31 +61,50 @@ class Reporter:
             soon=None if change.note.soon is None else change.note.soon / STEP,
         )
 
-    def _evidence(self, change: Change, scored: Scored | None) -> list[Evidence]:
-        if change.status == "fulfilled":
-            kind = KINDS[int(self.batch.kind[change.event])]
-            return [Evidence(kind, 1, {"cart_add": "put into the cart", "purchase": "bought"}[kind])]
-        if scored is None or change.candidate < 0:
-            return []
-        said = [] if change.note.fallback else self._spoke(change, scored)
-        return said or [_recency(int(scored.candidates.rank[change.candidate]))]
+    def _evidence(self, changes: Sequence[tuple[Change, Scored | None]]) -> list[list[Evidence]]:
+        """What speaks for each change; features are asked of all candidates of a wave at once."""
+        found: list[list[Evidence]] = []
+        waves: dict[int, tuple[Scored, list[int]]] = {}
+        for number, (change, scored) in enumerate(changes):
+            if change.status == "fulfilled":
+                kind = KINDS[int(self.batch.kind[change.event])]
+                found.append([Evidence(kind, 1, {"cart_add": "put into the cart", "purchase": "bought"}[kind])])
+                continue
+            found.append([])
+            if scored is not None and change.candidate >= 0:
+                waves.setdefault(id(scored), (scored, []))[1].append(number)
+        for scored, numbers in waves.values():
+            candidates = np.array([changes[number][0].candidate for number in numbers], dtype=np.int64)
+            ranks = scored.candidates.rank[candidates]
+            spoke = self._spoke(scored, candidates, ranks)
+            for number, rank, said in zip(numbers, ranks.tolist(), spoke, strict=True):
+                found[number] = [] if changes[number][0].note.fallback else said
+                found[number] = found[number] or [_recency(rank)]
+        return found
 
-    def _spoke(self, change: Change, scored: Scored) -> list[Evidence]:
-        """The features that made the model say what it said, the loudest first."""
-        place = slice(change.candidate, change.candidate + 1)
+    def _spoke(self, scored: Scored, candidates: I64, ranks: I64) -> list[list[Evidence]]:
+        """The features that made the model say what it said of `candidates` (n,), the loudest first."""
         leading = self.setup.bundle.leading
-        features = self.setup.bundle.features[leading:]
-        head = self.model.now.of(int(scored.candidates.rank[change.candidate]))
-        spoke = head.contributions(scored.columns[leading:, place])[: len(features), 0]
-        said: dict[tuple[str, ...], Evidence] = {}
-        for column in np.argsort(-spoke, kind="stable").tolist():
-            feature = features[column]
-            number = round(float(np.expm1(scored.vectors[leading + column, change.candidate]))) if feature.words else 0
-            group = (feature.of.what, *feature.of.kinds)  # one window of each is enough for people
-            if number > 0 and spoke[column] > 0 and group not in said:
-                text = feature.words.format(n=number, s="" if number == 1 else "s")
-                said[group] = Evidence(feature.name, number, text)
-        return list(said.values())[:MAX_EVIDENCE]
+        places = [place for place, feature in enumerate(self.setup.bundle.features[leading:]) if feature.words]
+        features = [self.setup.bundle.features[leading + place] for place in places]
+        adds = self.model.now.contributions(scored.columns[leading:, candidates], ranks)[places]
+        numbers = np.rint(np.expm1(scored.vectors[leading:, candidates][places]))
+        heard = (numbers > 0) & (adds > 0)
+        loudest = np.argsort(np.where(heard, -adds, np.inf), axis=0, kind="stable")
+        said = []
+        for order, count, values in zip(loudest.T.tolist(), heard.sum(axis=0).tolist(), numbers.T, strict=True):
+            groups: dict[tuple[str, ...], Evidence] = {}
+            for column in order[:count]:
+                feature = features[column]
+                group = (feature.of.what, *feature.of.kinds)  # one window of each is enough for people
+                if group not in groups:
+                    number = int(values[column])
+                    text = feature.words.format(n=number, s="" if number == 1 else "s")
+                    groups[group] = Evidence(feature.name, number, text)
+                    if len(groups) == MAX_EVIDENCE:
+                        break
+            said.append(list(groups.values()))
+        return said
 
 
 def _recency(rank: int) -> Evidence:

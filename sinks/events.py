@@ -1,10 +1,10 @@
 """Intents, examples and dead letters as records: CloudEvents 1.0 in binary mode, and the original bytes kept."""
 
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final
 
 import msgspec
-import numpy as np
 
 from intents.examples import Examples, pack
 from intents.intent import Intent
@@ -61,4 +61,4 @@ def intent_json(intent: Intent) -> bytes:
 
 
 def _rfc3339(ms: int) -> str:
-    return f"{np.datetime64(ms, 'ms')}Z"
+    return f"{datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec='milliseconds')[:-6]}Z"

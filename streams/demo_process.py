@@ -14,10 +14,12 @@ def main(kind: str, path: Path) -> int:
     logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s %(message)s")
     settings = Settings(**orjson.loads(path.read_bytes()))
     if kind == "worker":
-        from streams.worker_app import run
-    else:
-        from streams.train import run
-    return run(settings)
+        from streams import worker_app
+
+        return worker_app.run(settings)
+    from streams import train
+
+    return train.run(settings)
 
 
 if __name__ == "__main__":

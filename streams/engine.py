@@ -173,8 +173,7 @@ class Engine:
         reporter = Reporter(batch, customers, self.model, self.setup, journeys)
         intents: list[list[Intent]] = [[] for _ in pieces]
         records: list[list[Record]] = [[] for _ in pieces]
-        for change, scored in detected.changes:
-            intent = reporter.intent(change, scored)
+        for (change, _), intent in zip(detected.changes, reporter.intents(detected.changes), strict=True):
             mark = change.updated_at if change.deadline else int(batch.watermark[change.event])
             intents[change.part].append(intent)
             records[change.part].append(intent_record(intent, intent_json(intent), self.topics.intents, mark))

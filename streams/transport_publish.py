@@ -40,11 +40,17 @@ class ChunkProducer(driver.Producer):
         """
         producer = self._ensure_producer()
         pending: list[asyncio.Future[Any]] = []
+        places: dict[tuple[str, int | None], list[Record]] = {}
+        for record in records:
+            places.setdefault((record.topic, record.partition), []).append(record)
         try:
             async with asyncio.timeout(timeout_s):
-                for record in records:
-                    sent = producer.send(record.topic, record.value, record.key, record.partition, None, record.headers)
-                    pending.append(await sent)
+                for (topic, partition), mine in places.items():
+                    if partition is None:
+                        for one in mine:
+                            pending.append(await producer.send(topic, one.value, one.key, headers=one.headers))
+                    else:
+                        await _send_batches(producer, topic, partition, mine, pending)
                 await asyncio.gather(*pending)
         except TimeoutError as error:
             raise PublishAgain(f"{len(records)} records not acknowledged after {timeout_s:g} s") from error
@@ -67,3 +73,21 @@ class ChunkProducer(driver.Producer):
             await asyncio.wait_for(broken.stop(), STOP_TIMEOUT_S)  # sends what it still has, if it can
         except (TimeoutError, KafkaError) as error:
             _log.warning("while replacing the producer: %r", error)
+
+
+async def _send_batches(
+    producer: aiokafka.AIOKafkaProducer,
+    topic: str,
+    partition: int,
+    records: Sequence[Record],
+    pending: list[asyncio.Future[Any]],
+) -> None:
+    """Send one partition's records in batches, so that there is a future in `pending` for each batch, not each record."""
+    batch = producer.create_batch()
+    for record in records:
+        while batch.append(timestamp=None, key=record.key, value=record.value, headers=record.headers) is None:
+            if not batch.record_count():
+                raise MessageSizeTooLargeError(f"a record of {len(record.value)} bytes for {topic}")
+            pending.append(await producer.send_batch(batch, topic, partition=partition))
+            batch = producer.create_batch()
+    pending.append(await producer.send_batch(batch, topic, partition=partition))

@@ -1,4 +1,4 @@
-"""Quix Streams: how many events each customer had in each half hour, by its windows, in its state with its changelog."""
+"""Quix Streams: how many events each customer had in each half hour, by its windows, in state with its changelog."""
 
 import sys
 from datetime import timedelta

@@ -106,7 +106,7 @@ def test_subjects_not_seen_yet() -> None:
 
 
 def test_rows_of_chosen_pairs_only() -> None:
-    """A place holds the rows of its pair in time order, whichever pairs are chosen, in any order; the spare has none."""
+    """A place holds its pair's rows in time order, whichever pairs are chosen, in any order; the spare has none."""
     partition = Partition(["anna"])
     partition.run([Event("anna", "view", START + i, i + 1, (7 + i % 3,)) for i in range(10)])
     pairs = asked(partition.state("anna"), START + 4, START + 1_000).pairs

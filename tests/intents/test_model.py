@@ -44,7 +44,7 @@ def test_as_the_slow_model_says(made: Callable[[], Model]) -> None:
     assert np.ptp(now) > 0.1
     for n, (column, rank) in enumerate(zip(vectors.T.astype(float).tolist(), ranks.tolist(), strict=True)):
         assert now[n] == pytest.approx(slow.probability(column, rank), rel=0, abs=1e-9)
-        parts = model.now.of(rank).contributions(vectors[:, n : n + 1])[:, 0]
+        parts = model.now.contributions(vectors[:, n : n + 1], np.array([rank]))[:, 0]
         np.testing.assert_allclose(parts, slow.contributions(column, rank), atol=1e-9)
         if model.soon.ready:
             assert max(soon[n], now[n]) == pytest.approx(slow.soon(column, rank), rel=0, abs=1e-9)
