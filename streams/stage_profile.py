@@ -1,7 +1,8 @@
 """CPU by stage of the way, for `micro-intents worker --profile`: functions are wrapped from outside.
 
-It costs nothing when it is off. A stage's time is its own: what a stage calls that is a stage itself counts there. A coroutine's is the CPU between its
-awaits, on the thread that runs it; what is left of the process (Faust, aiokafka and its thread, the loop) is `loop`.
+It costs nothing when it is off. A stage's time is its own: what a stage calls that is a stage itself counts there. A
+coroutine's is the CPU between its awaits, on the thread that runs it; what is left of the process (Faust, aiokafka and
+its thread, the loop) is `loop`.
 """
 
 import inspect

@@ -47,8 +47,7 @@ class ChunkProducer(driver.Producer):
             async with asyncio.timeout(timeout_s):
                 for (topic, partition), mine in places.items():
                     if partition is None:
-                        for one in mine:
-                            pending.append(await producer.send(topic, one.value, one.key, headers=one.headers))
+                        pending += [await producer.send(topic, one.value, one.key, headers=one.headers) for one in mine]
                     else:
                         await _send_batches(producer, topic, partition, mine, pending)
                 await asyncio.gather(*pending)
@@ -82,7 +81,7 @@ async def _send_batches(
     records: Sequence[Record],
     pending: list[asyncio.Future[Any]],
 ) -> None:
-    """Send one partition's records in batches, so that there is a future in `pending` for each batch, not each record."""
+    """Send one partition's records in batches: a future in `pending` for each of those, not for each record."""
     batch = producer.create_batch()
     for record in records:
         while batch.append(timestamp=None, key=record.key, value=record.value, headers=record.headers) is None:
