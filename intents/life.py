@@ -5,14 +5,16 @@ outcome), vectorised over customers. A deadline fires before the first record wh
 says its own time.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from features.events import Batch
-from features.log import I64, Bool
+from features.log import I64, U64, Bool
 from features.state import SLOTS, States, UnreadableState
 from intents.alarms import DEFAULT
 from intents.candidates import Candidates
@@ -70,9 +72,8 @@ class Change:
     deadline: bool = False
 
 
-_DETECTED: Final[Status] = "detected"
-_MOVED: Final[tuple[Status, Status]] = ("weakened", "strengthened")
-_NEW: Final = Note("", "", JourneyStep(None, None, None))
+_SPOKEN: Final[tuple[Status, ...]] = ("detected", "weakened", "strengthened")
+_pack: Final = msgspec.msgpack.Encoder().encode
 _note: Final = msgspec.msgpack.Decoder(Note)
 
 
@@ -145,30 +146,42 @@ class Life:
         slots = self.states.slots
         held = slots["subject"][rows] != 0
         due = held & (slots["open"][rows] == 1) & (slots["expires_at"][rows] < watermark[:, None])
-        for i, s in zip(*np.nonzero(due), strict=True):
-            row, where = int(rows[i]), int(part[i])
-            d = int(slots["expires_at"][row, s])
-            low, high = self.batch.starts[where], self.batch.starts[where + 1]
-            event = int(low + np.searchsorted(self.batch.watermark[low:high], d, "right"))
-            opened = int(self._opened[row, s])
-            if opened >= 0 and max(event, opened + 1) >= high:
-                continue
-            event = max(event, opened + 1)
-            change = self._change(row, int(s), "expired", where, event, d)
+        i, s = np.nonzero(due)
+        if not len(i):
+            return
+        row, where = rows[i], part[i]
+        fires = self._opened[row, s] + 1
+        for one in np.unique(where).tolist():
+            low, high = self.batch.starts[one : one + 2]
+            mine, opened = where == one, fires[where == one]
+            late = low + np.searchsorted(self.batch.watermark[low:high], slots["expires_at"][row, s][mine], "right")
+            fires[mine] = np.where((opened > 0) & (np.maximum(late, opened) >= high), -1, np.maximum(late, opened))
+        now = fires >= 0
+        row, s, where, fires = row[now], s[now], where[now], fires[now]
+        deadlines = slots["expires_at"][row, s]
+        changes = self._changes(row, s, ["expired"] * len(row), fires, deadlines, self._notes(row, s))
+        for change in changes:
             change.deadline = True
             change.order = change.subject
-            self.changes.append(change)
-            slots["open"][row, s] = 0  # its cool-down is over at a question of the customer's own, not by the watermark
-            self.states.notes.pop((row, int(s)), None)
+        self.changes += changes
+        slots["open"][row, s] = 0  # its cool-down is over at a question of the customer's own, not by the watermark
+        for key in zip(row.tolist(), s.tolist(), strict=True):
+            self.states.notes.pop(key, None)
 
     def forget(self, rows: I64, events: I64) -> None:
         """End the open intents of `rows` (m,) at the `forget` events (m,)."""
-        for row, event in zip(rows.tolist(), events.tolist(), strict=True):
-            for s in np.flatnonzero(self.states.slots["open"][row] == 1).tolist():
-                change = self._change(row, s, "forgotten", int(self.parts[row]), event, int(self.batch.time[event]))
-                self._source(change, event)
-                change.order = change.subject
-                self.changes.append(change)
+        i, s = np.nonzero(self.states.slots["open"][rows] == 1)
+        self._end(rows[i], s, "forgotten", events[i])
+
+    def _end(self, rows: I64, s: I64, status: Status, events: I64) -> list[Change]:
+        """Changes of the intents in slots (`rows`, `s`) (m,) that end by `events` (m,), in their order."""
+        ids = [self.batch.event_ids[event] for event in events.tolist()]
+        notes = [replace(note, event_id=one) for note, one in zip(self._notes(rows, s), ids, strict=True)]
+        changes = self._changes(rows, s, [status] * len(rows), events, self.batch.time[events], notes)
+        for change, offset in zip(changes, self.batch.offset[events].tolist(), strict=True):
+            change.offset, change.order = offset, change.subject
+        self.changes += changes
+        return changes
 
     def _outcomes(self, rows: I64, events: I64) -> None:
         """Fulfil open intents of the subjects of these outcomes, and end their cool-downs."""
@@ -181,12 +194,9 @@ class Life:
             after &= slots["detected_at"][rows] < time
             is_open = slots["open"][rows] == 1
             fulfilled = after & is_open & (time <= slots["expires_at"][rows])
-            for i, s in zip(*np.nonzero(fulfilled), strict=True):
-                row, event = int(rows[i]), int(events[i])
-                change = self._change(row, int(s), "fulfilled", int(self.parts[row]), event, int(time[i, 0]))
-                self._source(change, event)
+            i, s = np.nonzero(fulfilled)
+            for change in self._end(rows[i], s, "fulfilled", events[i]):
                 change.order = j
-                self.changes.append(change)
             overdue = np.nonzero(after & is_open & ~fulfilled)  # its deadline has not fired yet: no cool-down after it
             slots["cool_until"][rows[overdue[0]], overdue[1]] = slots["detected_at"][rows[overdue[0]], overdue[1]]
             i, s = np.nonzero(fulfilled | (after & ~is_open))
@@ -216,63 +226,101 @@ class Life:
         nth = np.cumsum(new, axis=1) - 1
         self.unslotted += int((new & (nth >= free.counts[:, None])).sum())
         new &= nth < free.counts[:, None]
-        for i, k in zip(*np.nonzero(new | moved), strict=True):
-            row, event, pair = int(rows[i]), int(events[i]), int(place[i, k])
-            if new[i, k]:
-                at, status = int(free.order[i, nth[i, k]]), _DETECTED
-                self._open(row, at, event, int(subject[i, k]))
-            else:
-                at, status = int(slot[i, k]), _MOVED[int(delta[i, k] > 0)]
-            slots["confidence"][row, at] = confidence[pair]
-            change = self._change(row, at, status, int(self.parts[row]), event, int(time[i]), new=bool(new[i, k]))
-            change.candidate, change.order = pair, int(k)
-            within_a_day = int(soon[pair]) if soon[pair] >= 0 else None
-            step = self.journeys.step(change.subject)
-            speaker = self.journeys.version, step, within_a_day, self.journeys.fallback
-            change.note = Note(self.batch.event_ids[event], *speaker)
-            self._source(change, event)
-            slots["offset"][row, at] = change.offset
-            self.states.notes[row, at] = msgspec.msgpack.encode(change.note)
-            self.changes.append(change)
+        i, k = np.nonzero(new | moved)
+        if len(i):
+            at = np.where(new[i, k], free.order[i, nth[i, k]], slot[i, k])
+            said = _Said(place[i, k], confidence[place[i, k]], soon[place[i, k]], new[i, k], delta[i, k] > 0, k)
+            self._say(rows[i], at, events[i], subject[i, k], said)
 
-    def _open(self, row: int, s: int, event: int, subject: int) -> None:
-        at, customer = int(self.batch.time[event]), self.states.customers[row]
-        uuid = intent_uuid(self.namespace, self.variant, customer, f"{subject:016x}", at, self.batch.event_ids[event])
-        until, cool = at + self.rules.horizon_ms, at + self.rules.cooldown_ms
-        self.states.slots[row, s] = (subject, at, until, cool, 0, 0, 0, 1, uuid.bytes)
-        self._opened[row, s] = event
-
-    def _change(
-        self, row: int, s: int, status: Status, part: int, event: int, updated_at: int, *, new: bool = False
-    ) -> Change:
-        """A change of the intent in a slot, its sequence counted on.
-
-        What it says beyond the slot is the last note's.
-        """
+    def _say(self, rows: I64, s: I64, events: I64, subject: U64, said: "_Said") -> None:
+        """Detect, or change, the intents of `subject` in slots (`rows`, `s`) by the questions of `events` (m,)."""
         slots = self.states.slots
-        if not new:
-            slots["sequence"][row, s] += 1
-        subject, detected_at, expires_at, _, offset, sequence, confidence, _, intent_id = slots[row, s].item()
-        return Change(
-            part=part,
-            event=event,
-            row=row,
-            subject=subject,
-            status=status,
-            intent_id=intent_id,
-            sequence=sequence,
-            confidence=confidence,
-            updated_at=updated_at,
-            detected_at=detected_at,
-            expires_at=expires_at,
-            order=0,
-            offset=offset,
-            note=_NEW if new else _read_note(self.states.notes[row, s]),
-        )
+        offset, ids = self.batch.offset[events], [self.batch.event_ids[event] for event in events.tolist()]
+        moved = ~said.new
+        self._notes(rows[moved], s[moved])  # raises for a damaged one, which would be overwritten without a word
+        slots["sequence"][rows[moved], s[moved]] += 1
+        self._open(rows[said.new], s[said.new], events[said.new], subject[said.new])
+        slots["confidence"][rows, s], slots["offset"][rows, s] = said.confidence, offset
+        speaker, notes = (self.journeys.version, self.journeys.fallback), []
+        for event_id, subject_, soon in zip(ids, subject.tolist(), said.soon.tolist(), strict=True):
+            version, fallback = speaker
+            notes.append(Note(event_id, version, self.journeys.step(subject_), soon if soon >= 0 else None, fallback))
+        status = np.where(said.new, 0, 1 + said.up).tolist()
+        changes = self._changes(rows, s, [_SPOKEN[one] for one in status], events, self.batch.time[events], notes)
+        places = zip(changes, said.candidate.tolist(), said.order.tolist(), strict=True)
+        for change, candidate, order in places:
+            change.candidate, change.order = candidate, order
+        self.changes += changes
+        self.states.notes.update(zip(zip(rows.tolist(), s.tolist(), strict=True), map(_pack, notes), strict=True))
 
-    def _source(self, change: Change, event: int) -> None:
-        change.offset = int(self.batch.offset[event])
-        change.note = msgspec.structs.replace(change.note, event_id=self.batch.event_ids[event])
+    def _open(self, rows: I64, s: I64, events: I64, subject: U64) -> None:
+        """Fill the free slots (`rows`, `s`) (m,) with intents of `subject` that begin at `events` (m,)."""
+        batch, time = self.batch, self.batch.time[events]
+        opened = np.zeros(len(rows), dtype=self.states.slots.dtype)
+        opened["subject"], opened["detected_at"], opened["open"] = subject, time, 1
+        opened["expires_at"] = time + self.rules.horizon_ms
+        opened["cool_until"] = time + self.rules.cooldown_ms
+        whose = zip(rows.tolist(), subject.tolist(), time.tolist(), events.tolist(), strict=True)
+        uuids = [
+            intent_uuid(
+                self.namespace, self.variant, self.states.customers[row], f"{of:016x}", at, batch.event_ids[event]
+            ).bytes
+            for row, of, at, event in whose
+        ]
+        opened["intent_id"] = np.frombuffer(b"".join(uuids), dtype="V16")
+        self.states.slots[rows, s] = opened
+        self._opened[rows, s] = events
+
+    def _changes(
+        self, rows: I64, s: I64, status: Sequence[Status], events: I64, updated_at: I64, notes: Sequence[Note]
+    ) -> list[Change]:
+        """Changes of the intents in slots (`rows`, `s`) (m,), their sequences counted on where an intent ends."""
+        slots = self.states.slots
+        if status and status[0] not in _SPOKEN:
+            slots["sequence"][rows, s] += 1
+        columns = zip(
+            slots[rows, s].tolist(),
+            rows.tolist(),
+            self.parts[rows].tolist(),
+            events.tolist(),
+            updated_at.tolist(),
+            status,
+            notes,
+            strict=True,
+        )
+        return [
+            Change(
+                part=part,
+                event=event,
+                row=row,
+                subject=subject,
+                status=is_now,
+                intent_id=intent_id,
+                sequence=sequence,
+                confidence=confidence,
+                updated_at=updated,
+                detected_at=detected_at,
+                expires_at=expires_at,
+                order=0,
+                offset=offset,
+                note=note,
+            )
+            for (
+                subject,
+                detected_at,
+                expires_at,
+                _,
+                offset,
+                sequence,
+                confidence,
+                _,
+                intent_id,
+            ), row, part, event, updated, is_now, note in columns
+        ]
+
+    def _notes(self, rows: I64, s: I64) -> list[Note]:
+        """What the slots (`rows`, `s`) (m,) keep in words."""
+        return [_read_note(self.states.notes[key]) for key in zip(rows.tolist(), s.tolist(), strict=True)]
 
     def _free(self, rows: I64, s: I64) -> None:
         self.states.slots[rows, s] = np.zeros((), dtype=self.states.slots.dtype)
@@ -282,6 +330,21 @@ class Life:
     def _free_slots(self, rows: I64) -> "_Free":
         used: Bool = self.states.slots["subject"][rows] != 0
         return _Free(np.argsort(used, axis=1, kind="stable"), SLOTS - used.sum(axis=1))
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What was said of the pairs (m,) that change intents.
+
+    `candidate` is each one's place among the candidates, `order` that among its question's; probabilities are in 1e-4.
+    """
+
+    candidate: I64
+    confidence: I64
+    soon: I64
+    new: Bool
+    up: Bool
+    order: I64
 
 
 @dataclass(frozen=True, slots=True)

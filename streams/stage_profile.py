@@ -44,7 +44,7 @@ class StageProfile:
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.events = 0
         self._open: list[str] = []
-        self._since = self._began = 0.0
+        self._since, self._began = 0.0, -1.0
 
     def install(self) -> None:
         """Wrap the stages' functions in this process, for good; called before they are used."""
@@ -60,11 +60,14 @@ class StageProfile:
         worked = Observer.worked
 
         def counted(observer: Observer, piece: Any, *rest: Any) -> None:
-            self.events += len(piece.chunk)
             worked(observer, piece, *rest)
+            if self._began < 0:  # what came before the first chunk's end is the start
+                self.seconds.clear()
+                self._began = time.process_time()
+            else:
+                self.events += len(piece.chunk)
 
         setattr(Observer, "worked", counted)  # noqa: B010  # assigning to a method is no error where it is meant
-        self._began = time.process_time()
 
     def lines(self) -> list[tuple[str, float]]:
         """Each stage with its µs an event, the loop last."""
