@@ -4,7 +4,7 @@ Blob: HEADER, then `entries` × ENTRY, `ids` × (id, time), `slots` × SLOT, the
 Little-endian. A release reads the previous version; an unknown one is refused, never guessed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -185,23 +185,32 @@ def encode(states: States, bundle: str) -> list[bytes | None]:
     blobs: list[bytes | None] = [
         heads[i * width : (i + 1) * width] + entries[ends[i] : ends[i + 1]] for i in range(size)
     ]
-    for row in np.flatnonzero((memory.held > 0) | (n_slots > 0)).tolist():  # customers with folded ids or intents
-        blobs[row] = (blobs[row] or b"") + _tail(states, row, used[row])
+    for row, tail in _tails(states, used):
+        blobs[row] = (blobs[row] or b"") + tail
     nothing = (n_entries == 0) & (memory.held == 0) & (n_slots == 0)
     for row in np.flatnonzero(nothing).tolist():
         blobs[row] = None
     return blobs
 
 
-def _tail(states: States, row: int, used: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> bytes:
-    """Folded ids, slots and notes of one customer; used slots move to the front, in order of subject."""
-    memory = states.memory
-    held = int(memory.held[row])
-    folded = np.empty(held, dtype=FOLDED)
-    folded["id"], folded["time"] = memory.ids[row, :held], memory.times[row, :held]
-    tail = folded.tobytes()
-    if used.any():
-        slots = sorted(np.flatnonzero(used).tolist(), key=lambda slot: int(states.slots["subject"][row, slot]))
-        tail += states.slots[row, slots].tobytes()
-        tail += msgspec.msgpack.encode([states.notes.get((row, slot), b"") for slot in slots])
-    return tail
+def _tails(states: States, used: "np.ndarray[tuple[int, int], np.dtype[np.bool_]]") -> Iterator[tuple[int, bytes]]:
+    """Folded ids, slots and notes of each customer who has any; used slots move to the front, in order of subject."""
+    memory, held, slots = states.memory, states.memory.held, used.sum(axis=1)
+    rows = np.flatnonzero((held > 0) | (slots > 0))
+    seat, place = np.nonzero(np.arange(memory.ids.shape[1]) < held[:, None])
+    folded = np.empty(len(seat), dtype=FOLDED)
+    folded["id"], folded["time"] = memory.ids[seat, place], memory.times[seat, place]
+    row, slot = np.nonzero(used)
+    order = np.lexsort((states.slots["subject"][row, slot], row))
+    row, slot = row[order], slot[order]
+    ids, intents = folded.tobytes(), states.slots[row, slot].tobytes()
+    notes = [states.notes.get(key, b"") for key in zip(row.tolist(), slot.tolist(), strict=True)]
+    id_ends, slot_ends = np.cumsum(held)[rows].tolist(), np.cumsum(slots)[rows].tolist()
+    id_at = slot_at = 0
+    for one, id_end, slot_end in zip(rows.tolist(), id_ends, slot_ends, strict=True):
+        tail = ids[id_at * FOLDED.itemsize : id_end * FOLDED.itemsize]
+        if slot_end > slot_at:
+            tail += intents[slot_at * SLOT.itemsize : slot_end * SLOT.itemsize]
+            tail += msgspec.msgpack.encode(notes[slot_at:slot_end])
+        yield one, tail
+        id_at, slot_at = id_end, slot_end

@@ -1,6 +1,7 @@
 """Intents, examples and dead letters as records: CloudEvents 1.0 in binary mode, and the original bytes kept."""
 
-from datetime import UTC, datetime
+from datetime import date
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
@@ -10,6 +11,8 @@ from intents.examples import Examples, pack
 from intents.intent import Intent
 from sinks.records import Record
 
+DAY_MS: Final = 86_400_000
+_EPOCH: Final = date(1970, 1, 1).toordinal()
 TYPE: Final = "micro_intents.intent.{}"
 CUT_BYTES: Final = 900_000
 """A dead letter keeps this much of a record; more is cut, with its length and SHA-256."""
@@ -60,5 +63,13 @@ def intent_json(intent: Intent) -> bytes:
     return msgspec.json.encode(intent)
 
 
+@lru_cache(maxsize=64)
+def _date(day: int) -> str:
+    return f"{date.fromordinal(_EPOCH + day)}T"
+
+
 def _rfc3339(ms: int) -> str:
-    return f"{datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec='milliseconds')[:-6]}Z"
+    """`datetime` says it too, in three times the time."""
+    day, ms = divmod(ms, DAY_MS)
+    seconds, ms = divmod(ms, 1000)
+    return f"{_date(day)}{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{ms:03}Z"
