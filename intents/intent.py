@@ -14,7 +14,7 @@ FALLBACK: Final = "fallback"
 _SPACE: Final = UUID("b3d86fcf-8bd6-5f0e-9a3c-0d8c6c1f7f52")
 
 
-class JourneyStep(msgspec.Struct, frozen=True):
+class JourneyStep(msgspec.Struct, frozen=True, gc=False):
     """Where on a journey an intent stands: `name` and `stage` (from 1) if declared.
 
     `next` and its share of what customers wanted next.
@@ -26,7 +26,7 @@ class JourneyStep(msgspec.Struct, frozen=True):
     next_share: float | None = None
 
 
-class Evidence(msgspec.Struct, frozen=True):
+class Evidence(msgspec.Struct, frozen=True, gc=False):
     """One thing that spoke for an intent: a feature and its value, or the event that ended it.
 
     `text` says it in words.
@@ -37,7 +37,7 @@ class Evidence(msgspec.Struct, frozen=True):
     text: str
 
 
-class ModelName(msgspec.Struct, frozen=True):
+class ModelName(msgspec.Struct, frozen=True, gc=False):
     """The model that spoke, or "fallback" if it loses to that; `version` is its snapshot's."""
 
     name: str
@@ -45,7 +45,7 @@ class ModelName(msgspec.Struct, frozen=True):
     variant: str
 
 
-class Source(msgspec.Struct, frozen=True):
+class Source(msgspec.Struct, frozen=True, gc=False):
     """The clickstream record that changed the intent last."""
 
     topic: str
@@ -54,7 +54,7 @@ class Source(msgspec.Struct, frozen=True):
     event_id: str
 
 
-class Intent(msgspec.Struct, frozen=True):
+class Intent(msgspec.Struct, frozen=True, gc=False):
     """One change of one intent; times are UTC milliseconds.
 
     `confidence` is the probability of an outcome before `expires_at`, as of the last change by a question; `soon` that

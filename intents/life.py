@@ -36,7 +36,7 @@ class Rules:
     cooldown_ms: int = 30 * 60_000
 
 
-class Note(msgspec.Struct, frozen=True, array_like=True):
+class Note(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a slot keeps in words, so that its end says the same whoever writes it."""
 
     event_id: str

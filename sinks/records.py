@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 
-class Record(msgspec.Struct, frozen=True, array_like=True):
+class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One record to publish; `partition` None leaves the choice to the key's hash. Header values are bytes."""
 
     topic: str

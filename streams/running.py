@@ -1,6 +1,7 @@
 """Running an app: until a signal or a crash, with an exit code that says whether a new start may mend it."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -29,7 +30,18 @@ def run_worker(app: ChunkApp) -> int:
     0 after a signal; 75 (`os.EX_TEMPFAIL`) after a crash that a new start may mend; else 1. Logging stays as the caller
     has set it up. When stopping takes more than `STOP_TIMEOUT_S`, it ends the process itself.
     """
+    _collect_less()
     return asyncio.run(_work(app))
+
+
+def _collect_less() -> None:
+    """Let Python look for garbage in cycles less often, and never in what is there from the start.
+
+    A chunk makes tens of thousands of objects, none of them in cycles: looking at them cost a tenth of a worker.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 async def _work(app: ChunkApp) -> int:

@@ -48,7 +48,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
-class Item(msgspec.Struct, frozen=True):
+class Item(msgspec.Struct, frozen=True, gc=False):
     """One line of a basket; what it leaves out is the event's."""
 
     product_id: Text | None = None
@@ -59,7 +59,7 @@ class Item(msgspec.Struct, frozen=True):
     quantity: float | None = None
 
 
-class Event(msgspec.Struct, frozen=True):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """One clickstream event.
 
     `time` is UTC: integer milliseconds or RFC 3339 with an offset; prices are in `currency`.
