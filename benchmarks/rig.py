@@ -27,7 +27,7 @@ from features.store import PartitionKey
 from streams.recordings import RecordingBatch
 from streams.settings import PREFIX, Settings
 from streams.simulate import simulate
-from tests.job import ROOT, KafkaRun, first_records, learned
+from tests.job import ROOT, KafkaRun, cut, first_records, learned
 from tests.services import Service, start_kafka, start_redis
 
 PARTITIONS: Final = 8
@@ -58,6 +58,11 @@ def crowds(batch: RecordingBatch, times: int) -> RecordingBatch:
             keys.append(mine)
             values.append(orjson.dumps(event))
     return RecordingBatch(keys, values, np.repeat(batch.times_ms, times), 0)
+
+
+def later(recording: Path, limit: int, times: int) -> RecordingBatch:
+    """Crowds of the `limit` records that follow those that the model has learned from."""
+    return crowds(cut(first_records(recording, LEARNED + limit), LEARNED, LEARNED + limit), times)
 
 
 @dataclass
@@ -153,29 +158,42 @@ def measure_worker(rig: Rig, job: KafkaRun, records: int, profile: bool = False)
 
     With `profile` its own profile by stage stays in `worker.log`.
     """
-    variables = {PREFIX + name.upper(): str(value) for name, value in asdict(job.settings).items()}
     options = ["--profile"] if profile else []
-    command = on_core_0(str(Path(sys.executable).parent / "micro-intents"), "worker", *options)
-    with (rig.folder / "worker.log").open("wb") as log, redis.Redis.from_url(rig.store.url) as client:
-        began = time.monotonic()
-        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=os.environ | variables)
-        try:
-            watched = psutil.Process(process.pid)
-            done = _position(client, job, process, 1)
-            cpu, at = sum(watched.cpu_times()[:2]), time.monotonic()
-            used = rig.redis_cpu_s()
-            events = _position(client, job, process, records) - done
-            return {
-                "events": events,
-                "worker_cpu_us_per_event": (sum(watched.cpu_times()[:2]) - cpu) / events * 1e6,
-                "wall_us_per_event": (time.monotonic() - at) / events * 1e6,
-                "redis_cpu_us_per_event": (rig.redis_cpu_s() - used) / events * 1e6,
-                "worker_rss_mb": watched.memory_info().rss / 1e6,
-                "start_s": at - began,
-            }
-        finally:
-            process.terminate()
-            process.wait(20)
+    began = time.monotonic()
+    with (
+        redis.Redis.from_url(rig.store.url) as client,
+        running(rig, job, "worker", *options, core_0=True) as process,
+    ):
+        watched = psutil.Process(process.pid)
+        done = _position(client, job, process, 1)
+        cpu, at, used = sum(watched.cpu_times()[:2]), time.monotonic(), rig.redis_cpu_s()
+        events = _position(client, job, process, records) - done
+        return {
+            "events": events,
+            "worker_cpu_us_per_event": (sum(watched.cpu_times()[:2]) - cpu) / events * 1e6,
+            "wall_us_per_event": (time.monotonic() - at) / events * 1e6,
+            "redis_cpu_us_per_event": (rig.redis_cpu_s() - used) / events * 1e6,
+            "worker_rss_mb": watched.memory_info().rss / 1e6,
+            "start_s": at - began,
+        }
+
+
+@contextmanager
+def running(
+    rig: Rig, job: KafkaRun, kind: str, *options: str, core_0: bool = False
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """A worker or trainer as people start it, on core 0 or beside the services; SIGTERM at the end."""
+    variables = {PREFIX + name.upper(): str(value) for name, value in asdict(job.settings).items()}
+    command = [str(Path(sys.executable).parent / "micro-intents"), kind, *options]
+    with (rig.folder / f"{kind}.log").open("wb") as log:
+        process = subprocess.Popen(
+            on_core_0(*command) if core_0 else command, cwd=ROOT, stdout=log, stderr=log, env=os.environ | variables
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(20)
 
 
 def _position(client: "redis.Redis", job: KafkaRun, worker: "subprocess.Popen[bytes]", least: int) -> int:

@@ -1,6 +1,6 @@
 """The whole job beside what people would write instead: CPU and wall time an event on one core, all in one run.
 
-`python -m benchmarks.whole_job [RECORDING]` fills a topic with a recording's first events, sent again and again under
+`python -m benchmarks.whole_job [RECORDING]` fills a topic with events of a recording, sent again and again under
 other customers' names (a made-up recording, if none is given), starts Kafka and Redis on one core, and lets each job
 in turn work the topic off on another; then all of them again. What each peer does is in `benchmarks/peers`; it runs in
 an environment of its own (`make peers`), Faust's in ours.
@@ -19,9 +19,8 @@ import click
 import redis
 
 from benchmarks.part import Part, Spread
-from benchmarks.rig import PARTITIONS, Rig, crowds, measure_worker, on_core_0, recording_or_made_up, rig
+from benchmarks.rig import PARTITIONS, Rig, later, measure_worker, on_core_0, recording_or_made_up, rig
 from streams.commands.console import progress
-from tests.job import first_records
 
 PEERS: Final = Path(__file__).parent / "peers"
 OURS: Final = "micro-intents, the whole job"
@@ -108,7 +107,7 @@ def main(recording: Path | None, limit: int, times: int, rounds: int, only: tupl
     with tempfile.TemporaryDirectory() as folder:
         path = recording_or_made_up(recording, Path(folder))
         with rig(path) as services, progress("measuring", "jobs") as update:
-            batch = crowds(first_records(path, limit), times)
+            batch = later(path, limit, times)
             events, customers = len(batch.keys), len(set(batch.keys))
             services.fill("clickstream", batch)
             services.topics({"by-hand-intents": PARTITIONS})

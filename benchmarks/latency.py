@@ -1,0 +1,124 @@
+"""From an event that is due to be sent to its intent read by a consumer: open loop, with a trainer learning beside it.
+
+`python -m benchmarks.latency [RECORDING]` sends events at a fixed rate, whatever comes back (each counts from when it
+was due, not from when it was sent: coordinated omission), to a worker on core 0. Kafka, Redis, the trainer, who sends
+and who reads share the other core. The trainer writes a snapshot every five seconds, which the worker takes up.
+"""
+
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import numpy as np
+import orjson
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from benchmarks.part import Part, Spread
+from benchmarks.rig import PARTITIONS, Rig, later, recording_or_made_up, rig, running
+from streams.commands.console import progress
+from streams.partitioner import partitions_for
+from streams.recordings import RecordingBatch
+from tests.job import KafkaRun
+
+WARM_S = 5
+SNAPSHOT_S = 5.0
+PATIENCE_S = 10
+QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999, "most": 1.0}
+
+Update = Callable[[float, int], None]
+
+
+class Reader(threading.Thread):
+    """Reads intents from the beginning on, and notes when those came that an event led to."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        super().__init__(daemon=True)
+        self.came: list[tuple[int, int, float]] = []
+        self.versions: set[str] = set()
+        self.stop = threading.Event()
+        self._consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "latency", "fetch.wait.max.ms": 5})
+        self._consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
+
+    def run(self) -> None:
+        """Read until told to stop."""
+        while not self.stop.is_set():
+            for message in self._consumer.consume(500, timeout=0.01):
+                at, value = time.monotonic(), message.value()
+                if message.error() is not None or value is None:
+                    continue
+                told = orjson.loads(value)
+                self.versions.add(told["model"]["version"])
+                if told["status"] != "expired":
+                    self.came.append((told["source"]["partition"], told["source"]["offset"], at))
+        self._consumer.close()
+
+
+def _send(bootstrap: str, topic: str, batch: RecordingBatch, rate: int, update: Update) -> list[list[float]]:
+    """Send at `rate` events a second; returns when each event was due, by partition and offset (monotonic s)."""
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0, "enable.idempotence": True})
+    places = partitions_for(batch.keys, PARTITIONS).tolist()
+    due: list[list[float]] = [[] for _ in range(PARTITIONS)]
+    began, sent = time.monotonic(), 0
+    while sent < len(batch.keys):
+        wanted = min(len(batch.keys), int((time.monotonic() - began) * rate))
+        for n in range(sent, wanted):
+            due[places[n]].append(began + n / rate)
+            producer.produce(topic, batch.values[n], batch.keys[n], partition=places[n])
+        producer.poll(0)
+        if wanted - sent and wanted // rate != sent // rate:
+            update(wanted / len(batch.keys), wanted)
+        sent = wanted
+        time.sleep(0.001)  # noqa: TID251  # the pace of the open loop
+    producer.flush()
+    return due
+
+
+def measure(services: Rig, batch: RecordingBatch, rate: int, update: Update) -> tuple[dict[str, float], int, int]:
+    """Latencies by quantile (ms), how many intents they are of, and how many models spoke."""
+    store = services.folder / "models"
+    services.topics({"latency": PARTITIONS})
+    job: KafkaRun = services.job("latency")
+    job.settings = replace(job.settings, model="", model_store=str(store), snapshot_s=SNAPSHOT_S)
+    reader = Reader(services.kafka.bootstrap, job.settings.intents)
+    warm = ("--warm-start", services.settings.model)
+    with running(services, job, "worker", core_0=True), running(services, job, "train", *warm):
+        reader.start()
+        due = _send(services.kafka.bootstrap, "latency", batch, rate, update)
+        patience = time.monotonic() + PATIENCE_S
+        while time.monotonic() < patience and time.monotonic() - (reader.came[-1][2] if reader.came else 0) < 2:
+            time.sleep(0.1)  # noqa: TID251  # until nothing comes any more
+        reader.stop.set()
+        reader.join()
+    begins = min(times[0] for times in due) + WARM_S
+    waits = [at - due[place][offset] for place, offset, at in reader.came if due[place][offset] >= begins]
+    if not waits:
+        raise click.ClickException(f"no intents came:\n{(services.folder / 'worker.log').read_text()[-2000:]}")
+    ms = {name: float(np.quantile(waits, q)) * 1000 for name, q in QUANTILES.items()}
+    return ms, len(waits), len(reader.versions)
+
+
+@click.command(help=__doc__)
+@click.argument("recording", required=False, type=click.Path(exists=True, path_type=Path))
+@click.option("--rate", default=2_000, show_default=True, help="Events a second.")
+@click.option("--seconds", default=40, show_default=True, help="How long to send; the first five do not count.")
+@click.option("--rounds", default=1, show_default=True, help="How often.")
+def main(recording: Path | None, rate: int, seconds: int, rounds: int) -> None:
+    """Measure, and print one JSON line."""
+    runs = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = recording_or_made_up(recording, Path(folder))
+        batch = later(path, -(-rate * seconds // 95), 95)
+        for _ in range(rounds):
+            with rig(path) as services, progress("sending", "events") as update:
+                runs.append(measure(services, batch, rate, update))
+    spreads = {name: Spread.of([ms[name] for ms, _, _ in runs]) for name in QUANTILES}
+    notes = (f"{rate:,} events a second for {seconds} s, {runs[-1][1]:,} intents, {runs[-1][2]} models spoke",)
+    click.echo(Part(f"latency at {rate:,}/s", "python -m benchmarks.latency", "ms", spreads, notes).line())
+
+
+if __name__ == "__main__":
+    main()
