@@ -4,6 +4,8 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 ARGS ?=
+PARTS ?=
+RECORDING ?=
 # files of tests at a time: most of what they do is wait; some tests run alone
 JOBS ?= $(if $(ARGS),0,4)
 SEED ?= 1
@@ -18,7 +20,7 @@ endif
 BIN := $(dir $(PY))
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test soak fuzz mutations check format lock audit clean
+.PHONY: help demo test soak fuzz mutations bench peers check format lock audit clean
 
 help:
 	@echo "make demo    a first look: the whole way on made-up customers, in under a minute"
@@ -26,6 +28,7 @@ help:
 	@echo "make fuzz    any bytes into each decoder (MINUTES=2 each, ARGS='state outbox' for some)"
 	@echo "make soak    crash tests with real services: SEED=1 MINUTES=2, ARGS=--swapping for models that change"
 	@echo "make mutations  take each guard out in turn and see a test go red (ARGS='commit seek' for some)"
+	@echo "make bench   what an event costs, beside others (PARTS=latency for some, RECORDING=file.csv.gz; 13 minutes)"
 	@echo "make check   format, lint, types, import rules"
 	@echo "make format  format, and mend what can be mended"
 	@echo "make audit   known weaknesses of what constraints.txt pins; needs the network"
@@ -53,6 +56,9 @@ build/peers/%/.installed: benchmarks/peers/%.txt
 	@echo "Making the environment build/peers/$*"
 	@$(PYTHON) -m venv build/peers/$* && build/peers/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
+
+bench: $(DEV_READY) peers
+	@OPENBLAS_NUM_THREADS=1 $(PY) -m benchmarks $(PARTS) $(if $(RECORDING),--recording $(RECORDING))
 
 check: $(DEV_READY)
 	$(PY) -m ruff format --check .

@@ -1,8 +1,8 @@
 """From an event that is due to be sent to its intent read by a consumer: open loop, with a trainer learning beside it.
 
 `python -m benchmarks.latency [RECORDING]` sends events at a fixed rate, whatever comes back (each counts from when it
-was due, not from when it was sent: coordinated omission), to a worker on core 0. Kafka, Redis, the trainer, who sends
-and who reads share the other core. The trainer writes a snapshot every five seconds, which the worker takes up.
+was due, not from when it was sent: coordinated omission). Kafka, Redis, the worker, the trainer, who sends and who
+reads share all cores. The trainer writes a snapshot every five seconds, which the worker takes up.
 """
 
 import tempfile
@@ -19,6 +19,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from benchmarks.part import Part, Spread
 from benchmarks.rig import PARTITIONS, Rig, later, recording_or_made_up, rig, running
+from streams.children import wait_for
 from streams.commands.console import progress
 from streams.partitioner import partitions_for
 from streams.recordings import RecordingBatch
@@ -40,7 +41,7 @@ class Reader(threading.Thread):
         self.came: list[tuple[int, int, float]] = []
         self.versions: set[str] = set()
         self.stop = threading.Event()
-        self._consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "latency", "fetch.wait.max.ms": 5})
+        self._consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "latency", "fetch.wait.max.ms": 100})
         self._consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
 
     def run(self) -> None:
@@ -59,7 +60,7 @@ class Reader(threading.Thread):
 
 def _send(bootstrap: str, topic: str, batch: RecordingBatch, rate: int, update: Update) -> list[list[float]]:
     """Send at `rate` events a second; returns when each event was due, by partition and offset (monotonic s)."""
-    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0, "enable.idempotence": True})
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, "enable.idempotence": True})
     places = partitions_for(batch.keys, PARTITIONS).tolist()
     due: list[list[float]] = [[] for _ in range(PARTITIONS)]
     began, sent = time.monotonic(), 0
@@ -85,7 +86,9 @@ def measure(services: Rig, batch: RecordingBatch, rate: int, update: Update) -> 
     job.settings = replace(job.settings, model="", model_store=str(store), snapshot_s=SNAPSHOT_S)
     reader = Reader(services.kafka.bootstrap, job.settings.intents)
     warm = ("--warm-start", services.settings.model)
-    with running(services, job, "worker", core_0=True), running(services, job, "train", *warm):
+    with running(services, job, "worker"), running(services, job, "train", *warm):
+        wait_for(lambda: (services.folder / "worker.log").read_text().count("claimed") >= PARTITIONS, "all claims")
+        wait_for(lambda: any(store.glob("*")), "the trainer's first snapshot")
         reader.start()
         due = _send(services.kafka.bootstrap, "latency", batch, rate, update)
         patience = time.monotonic() + PATIENCE_S
@@ -113,7 +116,7 @@ def main(recording: Path | None, rate: int, seconds: int, rounds: int) -> None:
         path = recording_or_made_up(recording, Path(folder))
         batch = later(path, -(-rate * seconds // 95), 95)
         for _ in range(rounds):
-            with rig(path) as services, progress("sending", "events") as update:
+            with rig(path, pinned=False) as services, progress("sending", "events") as update:
                 runs.append(measure(services, batch, rate, update))
     spreads = {name: Spread.of([ms[name] for ms, _, _ in runs]) for name in QUANTILES}
     notes = (f"{rate:,} events a second for {seconds} s, {runs[-1][1]:,} intents, {runs[-1][2]} models spoke",)

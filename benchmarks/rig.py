@@ -134,12 +134,13 @@ class Rig:
 
 
 @contextmanager
-def rig(recording: Path, learn: int | None = None) -> Iterator[Rig]:
-    """Services on the last core, and a model frozen after `learn` events of the recording."""
+def rig(recording: Path, learn: int | None = None, *, pinned: bool = True) -> Iterator[Rig]:
+    """Services, on the last core if `pinned`, and a model frozen after `learn` events of the recording."""
     everywhere = os.sched_getaffinity(0)
     with ExitStack() as stack:
         stack.callback(os.sched_setaffinity, 0, everywhere)
-        os.sched_setaffinity(0, {max(everywhere)})  # children inherit it
+        if pinned:
+            os.sched_setaffinity(0, {max(everywhere)})  # children inherit it
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         kafka, store = stack.enter_context(start_kafka()), stack.enter_context(start_redis())
         batch = first_records(recording, learn or LEARNED)

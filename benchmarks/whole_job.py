@@ -96,7 +96,7 @@ JOBS: Final[dict[str, Job]] = {
 
 @click.command(help=__doc__)
 @click.argument("recording", required=False, type=click.Path(exists=True, path_type=Path))
-@click.option("--limit", default=3_500, show_default=True, help="Events of the recording to use.")
+@click.option("--limit", default=2_000, show_default=True, help="Events of the recording to use.")
 @click.option("--times", default=95, show_default=True, help="How many crowds of customers.")
 @click.option("--rounds", default=3, show_default=True, help="How often each job is run.")
 @click.option("--only", multiple=True, help="Jobs whose names hold this; all by default.")

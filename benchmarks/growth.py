@@ -1,0 +1,102 @@
+"""Whether an event costs more where there is more of everything: in process, without Kafka and Redis, CPU µs an event.
+
+`python -m benchmarks.growth` makes up views of products and a cart now and then, of so many customers, with so many
+events before, of so many subjects, and works the last of them in chunks of 2,000. Of each pair of numbers only one
+differs from the others' usual: 2,000 customers with 30 events each, 64 subjects.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from itertools import islice
+
+import click
+import numpy as np
+import orjson
+
+from benchmarks.part import Part, Spread
+from features.core_bundle import CORE
+from intents.catalog import Catalogue
+from intents.detect import Setup
+from intents.model import Model
+from intents.snapshots import decode
+from streams.commands.console import progress
+from streams.inprocess import InProcess
+from streams.recordings import RecordingBatch
+from tests.job import cut, learned
+
+CHUNK = 2_000
+MEASURED = 3
+"""Chunks that are timed, the last ones."""
+CASES = {
+    "1,000 customers": (1_000, 30, 64),
+    "10,000 customers": (10_000, 30, 64),
+    "50,000 customers": (50_000, 30, 64),
+    "10 events of each customer": (2_000, 10, 64),
+    "100 events of each customer": (2_000, 100, 64),
+    "300 events of each customer": (2_000, 300, 64),
+    "4 subjects": (2_000, 30, 4),
+    "64 subjects": (2_000, 30, 64),
+    "256 subjects": (2_000, 30, 256),
+}
+"""Customers, events of each, subjects."""
+
+
+def _events(customers: int, each: int, subjects: int) -> Iterator[tuple[bytes, bytes, int]]:
+    """Keys, values and times of made-up events: visits of half an hour to a few subjects, customers by turns."""
+    dice = np.random.default_rng(5)
+    total = customers * each
+    who = dice.integers(0, customers, total)
+    taste = dice.integers(0, subjects, (customers, 6))
+    what = taste[who, dice.integers(0, 6, total)]
+    cart, product = dice.random(total) < 0.05, dice.integers(0, 50, total)
+    step_ms = max(1, each * 20 * 60_000 // total)  # 20 minutes from event to event of one customer
+    for n, (one, subject, carts, item) in enumerate(
+        zip(*(c.tolist() for c in (who, what, cart, product)), strict=True)
+    ):
+        at = 1_700_000_000_000 + n * step_ms
+        event = {"event_id": f"e{n}", "customer_id": f"c{one}", "kind": "cart_add" if carts else "view", "time": at}
+        yield b"c%d" % one, orjson.dumps(event | {"category": f"s{subject}", "product_id": f"s{subject}-{item}"}), at
+
+
+def _batch(rows: list[tuple[bytes, bytes, int]]) -> RecordingBatch:
+    keys, values, times = zip(*rows, strict=True)
+    return RecordingBatch(list(keys), list(values), np.array(times, dtype=np.int64), 0)
+
+
+async def _cost(model: Model, case: tuple[int, int, int]) -> float:
+    catalogue = Catalogue()
+    engine = InProcess(Setup(CORE, catalogue, catalogue.names), model)
+    events = _events(*case)
+    left = case[0] * case[1]
+    spent = 0.0
+    while left > 0:
+        timed = left <= MEASURED * CHUNK
+        batch = _batch(list(islice(events, CHUNK if timed else 10 * CHUNK)))
+        began = time.process_time()
+        async for _ in engine.run(batch):
+            pass
+        spent += (time.process_time() - began) * timed
+        left -= len(batch.keys)
+    return spent / min(case[0] * case[1], MEASURED * CHUNK) * 1e6
+
+
+@click.command(help=__doc__)
+@click.option("--rounds", default=3, show_default=True, help="How often.")
+def main(rounds: int) -> None:
+    """Measure, and print one JSON line."""
+    first = _batch(list(_events(500, 30, 64)))
+    model = decode(learned(cut(first, 0, len(first.keys))), CORE).model
+    costs: dict[str, list[float]] = {name: [] for name in CASES}
+    with progress("working", "cases") as update:
+        for n in range(rounds * len(CASES)):
+            name = list(CASES)[n % len(CASES)]
+            costs[name].append(asyncio.run(_cost(model, CASES[name])))
+            update((n + 1) / (rounds * len(CASES)), n + 1)
+    spreads = {name: Spread.of(several) for name, several in costs.items()}
+    notes = (f"in process, the last {MEASURED * CHUNK:,} events in chunks of {CHUNK:,}",)
+    click.echo(Part("growth", "python -m benchmarks.growth", "µs an event", spreads, notes).line())
+
+
+if __name__ == "__main__":
+    main()
