@@ -72,7 +72,8 @@ async def _cost(model: Model, case: tuple[int, int, int]) -> float:
     spent = 0.0
     while left > 0:
         timed = left <= MEASURED * CHUNK
-        batch = _batch(list(islice(events, CHUNK if timed else 10 * CHUNK)))
+        size = CHUNK if timed else min(10 * CHUNK, left - MEASURED * CHUNK)
+        batch = _batch(list(islice(events, size)))
         began = time.process_time()
         async for _ in engine.run(batch):
             pass
@@ -82,7 +83,7 @@ async def _cost(model: Model, case: tuple[int, int, int]) -> float:
 
 
 @click.command(help=__doc__)
-@click.option("--rounds", default=3, show_default=True, help="How often.")
+@click.option("--rounds", default=1, show_default=True, help="How often.")
 def main(rounds: int) -> None:
     """Measure, and print one JSON line."""
     first = _batch(list(_events(500, 30, 64)))

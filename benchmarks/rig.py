@@ -88,10 +88,14 @@ class Rig:
         self.topics({topic: PARTITIONS})
         KafkaRun(replace(self.settings, clickstream=topic), self.folder).send(batch)
 
+    def group(self) -> str:
+        """A name that no run had before: a consumer group that was there goes on where it ended."""
+        self.runs += 1
+        return f"run-{self.runs}"
+
     def job(self, clickstream: str) -> KafkaRun:
         """A worker's next run over a topic: a group, a namespace and topics of its own, and an empty Redis."""
-        self.runs += 1
-        own = f"run-{self.runs}"
+        own = self.group()
         settings = replace(
             self.settings,
             clickstream=clickstream,

@@ -37,7 +37,7 @@ def _once(services: Rig, events: int) -> dict[str, float]:
 @click.argument("recording", required=False, type=click.Path(exists=True, path_type=Path))
 @click.option("--limit", default=18_000, show_default=True, help="Events of the recording to use.")
 @click.option("--times", default=6, show_default=True, help="How many crowds of customers.")
-@click.option("--rounds", default=2, show_default=True, help="How often.")
+@click.option("--rounds", default=1, show_default=True, help="How often.")
 def main(recording: Path | None, limit: int, times: int, rounds: int) -> None:
     """Measure, and print one JSON line."""
     with tempfile.TemporaryDirectory() as folder:

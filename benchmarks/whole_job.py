@@ -54,14 +54,13 @@ def _peer(services: Rig, events: int, *command: str, **variables: str) -> dict[s
 
 def _faust(services: Rig, events: int) -> dict[str, float]:
     at = services.kafka.bootstrap
-    return _peer(services, events, sys.executable, "faust_count.py", at, "clickstream", str(events))
+    return _peer(services, events, sys.executable, "faust_count.py", at, "clickstream", str(events), services.group())
 
 
 def _quix(services: Rig, events: int) -> dict[str, float]:
-    state = tempfile.mkdtemp(dir=services.folder)
-    return _peer(
-        services, events, _python("quix"), "quix_count.py", services.kafka.bootstrap, "clickstream", str(events), state
-    )
+    state, at = tempfile.mkdtemp(dir=services.folder), services.kafka.bootstrap
+    told = (at, "clickstream", str(events), services.group(), state)
+    return _peer(services, events, _python("quix"), "quix_count.py", *told)
 
 
 def _bytewax(services: Rig, events: int) -> dict[str, float]:
@@ -74,7 +73,8 @@ def _by_hand(services: Rig, events: int) -> dict[str, float]:
     with redis.Redis.from_url(services.store.url) as client:
         client.flushall()
     at = services.kafka.bootstrap
-    return _peer(services, few, sys.executable, "by_hand.py", at, "clickstream", str(few), services.store.url)
+    told = (at, "clickstream", str(few), services.group(), services.store.url)
+    return _peer(services, few, sys.executable, "by_hand.py", *told)
 
 
 def _python(peer: str) -> str:

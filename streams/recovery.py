@@ -30,7 +30,7 @@ from streams.wire import Decoder
 
 _log = logging.getLogger(__name__)
 
-TAIL: Final = 1_000
+TAIL: Final = 5_000
 """Records at the end of `intents` that each claim looks at.
 
 The newest would do, but for a paused worker that publishes its last outbox again when it wakes, behind newer records.

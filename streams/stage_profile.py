@@ -38,9 +38,12 @@ LOOP: Final = "loop"
 
 
 class StageProfile:
-    """CPU seconds by stage since `install`, and how many events were worked."""
+    """CPU seconds by stage since `begin`, and how many events were worked; clocks of this thread, and of all."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.thread_time, whole: Callable[[], float] = time.process_time
+    ) -> None:
+        self._clock, self._whole = clock, whole
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.events = 0
         self._open: list[str] = []
@@ -54,7 +57,7 @@ class StageProfile:
             owner: Any = import_module(module)
             for each in owners:
                 owner = getattr(owner, each)
-            setattr(owner, name, self._wrapped(stage, getattr(owner, name)))
+            setattr(owner, name, self.wrapped(stage, getattr(owner, name)))
         from streams.observer import Observer
 
         worked = Observer.worked
@@ -62,16 +65,20 @@ class StageProfile:
         def counted(observer: Observer, piece: Any, *rest: Any) -> None:
             worked(observer, piece, *rest)
             if self._began < 0:  # what came before the first chunk's end is the start
-                self.seconds.clear()
-                self._began = time.process_time()
+                self.begin()
             else:
                 self.events += len(piece.chunk)
 
         setattr(Observer, "worked", counted)  # noqa: B010  # assigning to a method is no error where it is meant
 
+    def begin(self) -> None:
+        """Count from now on."""
+        self.seconds.clear()
+        self._began = self._whole()
+
     def lines(self) -> list[tuple[str, float]]:
         """Each stage with its µs an event, the loop last."""
-        spent = time.process_time() - self._began
+        spent = self._whole() - self._began
         each = 1e6 / max(self.events, 1)
         stages = [(stage, self.seconds[stage] * each) for stage in dict(STAGES)]
         return [*stages, (LOOP, (spent - sum(self.seconds.values())) * each)]
@@ -87,18 +94,19 @@ class StageProfile:
         out.flush()
 
     def _enter(self, stage: str) -> None:
-        now = time.thread_time()
+        now = self._clock()
         if self._open:
             self.seconds[self._open[-1]] += now - self._since
         self._open.append(stage)
         self._since = now
 
     def _leave(self) -> None:
-        now = time.thread_time()
+        now = self._clock()
         self.seconds[self._open.pop()] += now - self._since
         self._since = now
 
-    def _wrapped(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def wrapped(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function`, a coroutine's or a generator's too, whose own time is the stage's."""
         if inspect.iscoroutinefunction(function):
 
             @wraps(function)

@@ -19,6 +19,7 @@ from streams.children import wait_for
 from streams.recordings import RecordingBatch
 from streams.shop import DEMO_CATALOGUE
 from streams.simulate import simulate
+from streams.stage_profile import STAGES
 from tests.conftest import own_settings, with_topics
 from tests.features.building import plain
 from tests.job import (
@@ -67,6 +68,24 @@ def test_a_replay_in_process_equals_the_worker(job: KafkaRun, taobao: tuple[byte
     assert published == {number: alone.intents[number] for number in published}
     keys = batch.keys
     assert job.states(keys) == alone.states(job.settings, keys)
+
+
+def test_a_worker_says_where_its_time_went(job: KafkaRun, taobao: tuple[bytes, RecordingBatch]) -> None:
+    """With --profile every stage of the way has a line when the worker ends, and what it publishes is the same."""
+    snapshot, batch = taobao
+    Path(job.settings.model).write_bytes(snapshot)
+    job.send(cut(batch, 0, 4_000))
+    with job.command("worker", "--profile") as worker:
+        job.finish(worker)
+    told = job.said(worker)
+    lines = dict(
+        line.split()[:2] for line in told[told.index("µs of CPU an event by stage") :].splitlines()[1:] if line
+    )
+    assert set(lines) == {*dict(STAGES), "loop", "all"}
+    assert all(float(lines[stage]) > 0 for stage in ("decode", "features", "score", "commit", "publish", "loop"))
+    alone = InProcessRun(cut(batch, 0, 4_000), snapshot, job.settings)
+    published = job.published(job.settings.intents)
+    assert published == {number: alone.intents[number] for number in published}
 
 
 def test_workers_killed_and_added_count_every_event_once(job: KafkaRun, taobao: tuple[bytes, RecordingBatch]) -> None:

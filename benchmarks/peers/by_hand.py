@@ -12,8 +12,8 @@ import redis.asyncio
 from river import compose, linear_model, preprocessing
 from stopwatch import Stopwatch
 
-broker, topic, events, redis_url = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
-app = faust.App("by-hand", broker=f"kafka://{broker}", value_serializer="json", web_enabled=False)
+broker, topic, events, group, redis_url = sys.argv[1], sys.argv[2], int(sys.argv[3]), *sys.argv[4:]
+app = faust.App(group, broker=f"kafka://{broker}", value_serializer="json", web_enabled=False)
 clickstream, intents = app.topic(topic), app.topic("by-hand-intents")
 store = redis.asyncio.Redis.from_url(redis_url)
 stopwatch = Stopwatch(events)

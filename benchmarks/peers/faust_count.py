@@ -6,8 +6,8 @@ from collections import defaultdict, deque
 import faust
 from stopwatch import Stopwatch
 
-broker, topic, events = sys.argv[1], sys.argv[2], int(sys.argv[3])
-app = faust.App("faust-count", broker=f"kafka://{broker}", value_serializer="json", web_enabled=False)
+broker, topic, events, group = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+app = faust.App(group, broker=f"kafka://{broker}", value_serializer="json", web_enabled=False)
 clickstream = app.topic(topic)
 stopwatch = Stopwatch(events)
 recent: defaultdict[str, deque[int]] = defaultdict(deque)

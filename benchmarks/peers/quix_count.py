@@ -6,12 +6,12 @@ from datetime import timedelta
 from quixstreams import Application
 from stopwatch import Stopwatch
 
-broker, topic, events = sys.argv[1], sys.argv[2], int(sys.argv[3])
+broker, topic, events, group = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
 app = Application(
     broker_address=broker,
-    consumer_group="quix-count",
+    consumer_group=group,
     auto_offset_reset="earliest",
-    state_dir=sys.argv[4],
+    state_dir=sys.argv[5],
     loglevel="WARNING",
 )
 stopwatch = Stopwatch(events)

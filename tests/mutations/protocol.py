@@ -190,6 +190,13 @@ ORDER: Final = [
         "if True:",
         _READS + "test_acknowledged_where_it_was_sought",
     ),
+    Mutation(
+        "a full batch is sent before the next",
+        "streams/transport_publish.py",
+        "            pending.append(await producer.send_batch(batch, topic, partition=partition))\n            batch",
+        "            batch",
+        "tests/streams/test_transport_publish.py::test_more_than_a_batch_holds",
+    ),
 ]
 """Commit, publish, acknowledge: in this order."""
 

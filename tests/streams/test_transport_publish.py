@@ -44,6 +44,21 @@ def test_published_records_are_kept_whole_and_in_order(kafka: Service, topic_fac
     assert read_all(kafka.bootstrap, hashed, partition_for(b"customer", 8), 1)[0].key() == b"customer"
 
 
+def test_more_than_a_batch_holds(kafka: Service, topic_factory: TopicFactory) -> None:
+    """Records that fill several batches of one partition arrive whole and in order, large ones among them."""
+    topic = topic_factory("many", 1, {"max.message.bytes": "2000000"})
+    app = chunk_app("publisher", broker=kafka.bootstrap)
+    sizes = [900_000 if i in (7, 8) else 300 + i for i in range(2_000)]
+    records = [Record(topic, 0, b"k", b"%d" % i + b"x" * size) for i, size in enumerate(sizes)]
+
+    async def steps() -> None:
+        await app.publish(records)
+
+    asyncio.run(_publishing(app, steps))
+    found = read_all(kafka.bootstrap, topic, 0, len(records))
+    assert [message.value() for message in found] == [record.value for record in records]
+
+
 def test_a_refused_record_does_not_stop_the_next(kafka: Service, topic_factory: TopicFactory) -> None:
     """A record over the topic's limit surfaces as such; then the same partition takes records again."""
     topic = topic_factory("limited", 1, {"max.message.bytes": "2000"})
