@@ -11,29 +11,34 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from functools import wraps
-from importlib import import_module
 from typing import Any, Final, TextIO
 
-STAGES: Final[tuple[tuple[str, str], ...]] = (
-    ("decode", "streams.wire:Decoder.decode"),
-    ("cut", "streams.engine:Engine.cut"),
-    ("read", "features.redis_store:RedisStore.read"),
-    ("read", "streams.engine:decode"),
-    ("merge", "intents.detect:waves"),
-    ("candidates", "intents.detect:Pairs"),
-    ("candidates", "intents.detect:choose"),
-    ("features", "features.bundle:Bundle.vectors"),
-    ("score", "intents.model:Model.columns"),
-    ("score", "intents.head:Head.probability"),
-    ("score", "intents.detect:_score"),
-    ("life", "streams.engine:detect"),
-    ("intents", "streams.engine:Engine._report"),
-    ("examples", "intents.reports:Packer.records"),
-    ("encode", "streams.engine:Engine._commits"),
-    ("commit", "features.redis_store:RedisStore.commit"),
-    ("publish", "streams.steps:publish"),
+from features import bundle, redis_store
+from intents import detect, head, model, reports
+from streams import engine, steps, wire
+from streams.observer import Observer
+
+STAGES: Final[tuple[tuple[str, Any, str], ...]] = (
+    ("decode", wire.Decoder, "decode"),
+    ("cut", engine.Engine, "cut"),
+    ("read", redis_store.RedisStore, "read"),
+    ("read", engine, "decode"),
+    ("merge", detect, "waves"),
+    ("candidates", detect, "Pairs"),
+    ("candidates", detect, "choose"),
+    ("features", bundle.Bundle, "vectors"),
+    ("score", model.Model, "columns"),
+    ("score", head.Head, "probability"),
+    ("score", detect, "_score"),
+    ("life", engine, "detect"),
+    ("intents", engine.Engine, "_report"),
+    ("examples", reports.Packer, "records"),
+    ("encode", engine.Engine, "_commits"),
+    ("commit", redis_store.RedisStore, "commit"),
+    ("publish", steps, "publish"),
 )
-"""Names of stages, and what belongs to each: a module, and what in it."""
+"""Names of stages, and what belongs to each: a module or class, and what in it."""
+NAMES: Final = tuple(dict.fromkeys(stage for stage, _, _ in STAGES))
 LOOP: Final = "loop"
 
 
@@ -51,15 +56,8 @@ class StageProfile:
 
     def install(self) -> None:
         """Wrap the stages' functions in this process, for good; called before they are used."""
-        for stage, place in STAGES:
-            module, _, name = place.partition(":")
-            *owners, name = name.split(".")
-            owner: Any = import_module(module)
-            for each in owners:
-                owner = getattr(owner, each)
+        for stage, owner, name in STAGES:
             setattr(owner, name, self.wrapped(stage, getattr(owner, name)))
-        from streams.observer import Observer
-
         worked = Observer.worked
 
         def counted(observer: Observer, piece: Any, *rest: Any) -> None:
@@ -80,7 +78,7 @@ class StageProfile:
         """Each stage with its µs an event, the loop last."""
         spent = self._whole() - self._began
         each = 1e6 / max(self.events, 1)
-        stages = [(stage, self.seconds[stage] * each) for stage in dict(STAGES)]
+        stages = [(stage, self.seconds[stage] * each) for stage in NAMES]
         return [*stages, (LOOP, (spent - sum(self.seconds.values())) * each)]
 
     def print(self, out: TextIO = sys.stderr) -> None:

@@ -19,7 +19,7 @@ from streams.children import wait_for
 from streams.recordings import RecordingBatch
 from streams.shop import DEMO_CATALOGUE
 from streams.simulate import simulate
-from streams.stage_profile import STAGES
+from streams.stage_profile import NAMES
 from tests.conftest import own_settings, with_topics
 from tests.features.building import plain
 from tests.job import (
@@ -81,7 +81,7 @@ def test_a_worker_says_where_its_time_went(job: KafkaRun, taobao: tuple[bytes, R
     lines = dict(
         line.split()[:2] for line in told[told.index("µs of CPU an event by stage") :].splitlines()[1:] if line
     )
-    assert set(lines) == {*dict(STAGES), "loop", "all"}
+    assert set(lines) == {*NAMES, "loop", "all"}
     assert all(float(lines[stage]) > 0 for stage in ("decode", "features", "score", "commit", "publish", "loop"))
     alone = InProcessRun(cut(batch, 0, 4_000), snapshot, job.settings)
     published = job.published(job.settings.intents)
