@@ -18,7 +18,7 @@ import orjson
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from benchmarks.part import Part, Spread
-from benchmarks.rig import PARTITIONS, Rig, later, recording_or_made_up, rig, running
+from benchmarks.rig import PARTITIONS, Rig, later, recording_or_made_up, rig
 from streams.children import wait_for
 from streams.commands.console import progress
 from streams.partitioner import partitions_for
@@ -86,8 +86,8 @@ def measure(services: Rig, batch: RecordingBatch, rate: int, update: Update) -> 
     job.settings = replace(job.settings, model="", model_store=str(store), snapshot_s=SNAPSHOT_S)
     reader = Reader(services.kafka.bootstrap, job.settings.intents)
     warm = ("--warm-start", services.settings.model)
-    with running(services, job, "worker"), running(services, job, "train", *warm):
-        wait_for(lambda: (services.folder / "worker.log").read_text().count("claimed") >= PARTITIONS, "all claims")
+    with job.command("worker") as worker, job.command("train", *warm):
+        wait_for(lambda: job.said(worker).count("claimed") >= PARTITIONS, "all claims")
         wait_for(lambda: any(store.glob("*")), "the trainer's first snapshot")
         reader.start()
         due = _send(services.kafka.bootstrap, "latency", batch, rate, update)
@@ -99,7 +99,7 @@ def measure(services: Rig, batch: RecordingBatch, rate: int, update: Update) -> 
     begins = min(times[0] for times in due) + WARM_S
     waits = [at - due[place][offset] for place, offset, at in reader.came if due[place][offset] >= begins]
     if not waits:
-        raise click.ClickException(f"no intents came:\n{(services.folder / 'worker.log').read_text()[-2000:]}")
+        raise click.ClickException(f"no intents came:\n{job.said(worker)[-2000:]}")
     ms = {name: float(np.quantile(waits, q)) * 1000 for name, q in QUANTILES.items()}
     return ms, len(waits), len(reader.versions)
 

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -25,9 +25,9 @@ from kafka import KafkaAdminClient
 from features.redis_store import RedisStore
 from features.store import PartitionKey
 from streams.recordings import RecordingBatch
-from streams.settings import PREFIX, Settings
+from streams.settings import Settings
 from streams.simulate import simulate
-from tests.job import ROOT, KafkaRun, cut, first_records, learned
+from tests.job import KafkaRun, cut, first_records, learned
 from tests.services import Service, start_kafka, start_redis
 
 PARTITIONS: Final = 8
@@ -36,6 +36,7 @@ LEARNED: Final = 15_000
 MADE_UP: Final = 40_000
 MOST_S: Final = 240
 """How long one run may take."""
+STAGES_AT_END: Final = "µs of CPU an event by stage"
 
 
 def recording_or_made_up(recording: Path | None, folder: Path) -> Path:
@@ -161,19 +162,17 @@ def on_core_0(*command: str) -> list[str]:
 def measure_worker(rig: Rig, job: KafkaRun, records: int, profile: bool = False) -> dict[str, float]:
     """Let a worker on core 0 work off `records`; µs an event from its first commit to its last.
 
-    With `profile` its own profile by stage stays in `worker.log`.
+    With `profile` it says at its end, on stderr, what each stage cost.
     """
     options = ["--profile"] if profile else []
     began = time.monotonic()
-    with (
-        redis.Redis.from_url(rig.store.url) as client,
-        running(rig, job, "worker", *options, core_0=True) as process,
-    ):
+    with redis.Redis.from_url(rig.store.url) as client, job.command("worker", *options) as process:
+        os.sched_setaffinity(process.pid, {0})
         watched = psutil.Process(process.pid)
         done = _position(client, job, process, 1)
         cpu, at, used = sum(watched.cpu_times()[:2]), time.monotonic(), rig.redis_cpu_s()
         events = _position(client, job, process, records) - done
-        return {
+        found = {
             "events": events,
             "worker_cpu_us_per_event": (sum(watched.cpu_times()[:2]) - cpu) / events * 1e6,
             "wall_us_per_event": (time.monotonic() - at) / events * 1e6,
@@ -181,24 +180,9 @@ def measure_worker(rig: Rig, job: KafkaRun, records: int, profile: bool = False)
             "worker_rss_mb": watched.memory_info().rss / 1e6,
             "start_s": at - began,
         }
-
-
-@contextmanager
-def running(
-    rig: Rig, job: KafkaRun, kind: str, *options: str, core_0: bool = False
-) -> Iterator["subprocess.Popen[bytes]"]:
-    """A worker or trainer as people start it, on core 0 or beside the services; SIGTERM at the end."""
-    variables = {PREFIX + name.upper(): str(value) for name, value in asdict(job.settings).items()}
-    command = [str(Path(sys.executable).parent / "micro-intents"), kind, *options]
-    with (rig.folder / f"{kind}.log").open("wb") as log:
-        process = subprocess.Popen(
-            on_core_0(*command) if core_0 else command, cwd=ROOT, stdout=log, stderr=log, env=os.environ | variables
-        )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(20)
+    if profile:
+        sys.stderr.write(STAGES_AT_END + job.said(process).partition(STAGES_AT_END)[2])
+    return found
 
 
 def _position(client: "redis.Redis", job: KafkaRun, worker: "subprocess.Popen[bytes]", least: int) -> int:
@@ -211,6 +195,6 @@ def _position(client: "redis.Redis", job: KafkaRun, worker: "subprocess.Popen[by
         if found >= least:
             return found
         if time.monotonic() > deadline or worker.poll() is not None:
-            said = (job.folder / "worker.log").read_text()[-2_000:]
-            raise TimeoutError(f"{found} of {least} records after {MOST_S} s, or the worker has ended:\n{said}")
+            said = f"{found} of {least} records after {MOST_S} s, or the worker has ended"
+            raise TimeoutError(f"{said}:\n{job.said(worker)[-2_000:]}")
         time.sleep(0.1)  # noqa: TID251

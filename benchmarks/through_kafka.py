@@ -31,8 +31,6 @@ def main(recording: Path, limit: int, times: int, profile: bool) -> None:
         job = services.job("clickstream")
         found = measure_worker(services, job, len(batch.keys), profile)
         found |= services.state_bytes(job)
-        if profile:
-            click.echo((services.folder / "worker.log").read_text().rpartition("\n\n")[2], err=True)
     click.echo(json.dumps({key: round(value, 2) for key, value in found.items()}))
 
 

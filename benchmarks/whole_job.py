@@ -37,7 +37,7 @@ def _ours(services: Rig, events: int) -> dict[str, float]:
     }
 
 
-def _peer(services: Rig, events: int, *command: str, **variables: str) -> dict[str, float]:
+def _peer(services: Rig, *command: str, **variables: str) -> dict[str, float]:
     """A peer that prints what its stopwatch says; Redis' CPU beside it."""
     used = services.redis_cpu_s()
     told = subprocess.run(
@@ -54,18 +54,18 @@ def _peer(services: Rig, events: int, *command: str, **variables: str) -> dict[s
 
 def _faust(services: Rig, events: int) -> dict[str, float]:
     at = services.kafka.bootstrap
-    return _peer(services, events, sys.executable, "faust_count.py", at, "clickstream", str(events), services.group())
+    return _peer(services, sys.executable, "faust_count.py", at, "clickstream", str(events), services.group())
 
 
 def _quix(services: Rig, events: int) -> dict[str, float]:
     state, at = tempfile.mkdtemp(dir=services.folder), services.kafka.bootstrap
     told = (at, "clickstream", str(events), services.group(), state)
-    return _peer(services, events, _python("quix"), "quix_count.py", *told)
+    return _peer(services, _python("quix"), "quix_count.py", *told)
 
 
 def _bytewax(services: Rig, events: int) -> dict[str, float]:
     variables = {"BROKER": services.kafka.bootstrap, "TOPIC": "clickstream", "EVENTS": str(events)}
-    return _peer(services, events, _python("bytewax"), "-m", "bytewax.run", "bytewax_count", **variables)
+    return _peer(services, _python("bytewax"), "-m", "bytewax.run", "bytewax_count", **variables)
 
 
 def _by_hand(services: Rig, events: int) -> dict[str, float]:
@@ -74,7 +74,7 @@ def _by_hand(services: Rig, events: int) -> dict[str, float]:
         client.flushall()
     at = services.kafka.bootstrap
     told = (at, "clickstream", str(few), services.group(), services.store.url)
-    return _peer(services, few, sys.executable, "by_hand.py", *told)
+    return _peer(services, sys.executable, "by_hand.py", *told)
 
 
 def _python(peer: str) -> str:
