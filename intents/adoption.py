@@ -8,7 +8,8 @@ customer gets the intents that their published records leave open or cooling dow
 2. One without an end is open. One that has expired cools down, unless an outcome of its subject came after it began.
 3. `last` is the highest source offset that anything was published for. Perhaps not all that it led to was: that record
    is worked as usual, but for the subjects `answered`, of which an answer is out.
-4. `watermark` is event time that the partition has passed: a deadline before it that has no end gets one.
+4. `watermark` is event time that the partition has passed: a deadline before it that has no end gets one. A deadline
+   whose end is out tells the `position` at which it fired: all before that was worked, whatever came of it.
 """
 
 from dataclasses import dataclass, field
@@ -35,11 +36,12 @@ class Published:
     partition: int
     last: int = -1
     watermark: int = -1
+    position: int = -1
     answered: set[int] = field(default_factory=set)
     lives: dict[str, dict[str, Intent]] = field(default_factory=dict)
 
-    def take(self, value: bytes, watermark_ms: int) -> None:
-        """Take the value of a record of the intents topic, and its `watermark` header; others' records are left."""
+    def take(self, value: bytes, watermark_ms: int, position: int = -1) -> None:
+        """Take a record of the intents topic, its value and two of its headers (-1: none); others' are left."""
         try:
             intent = _intent.decode(value)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -52,6 +54,7 @@ class Published:
             self.answered.add(subject_hash(intent.intent))
         # A deadline's record carries the deadline, which the watermark was past.
         self.watermark = max(self.watermark, watermark_ms + (intent.status == "expired"))
+        self.position = max(self.position, position)
         lives = self.lives.setdefault(intent.customer_id, {})
         known = lives.get(intent.intent)
         if known is None or (known.detected_at, known.sequence) < (intent.detected_at, intent.sequence):

@@ -20,8 +20,11 @@ CUT_KEY_BYTES: Final = 10_000
 """And this much of its key, so that what is left can be published."""
 
 
-def intent_record(intent: Intent, value: bytes, topic: str, watermark_ms: int) -> Record:
-    """The record of an intent event: same partition as its source, key = customer_id, `value` its JSON."""
+def intent_record(intent: Intent, value: bytes, topic: str, watermark_ms: int, position: int = -1) -> Record:
+    """The record of an intent event: same partition as its source, key = customer_id, `value` its JSON.
+
+    `position` is that of a deadline: the source offset before which it fired.
+    """
     headers = [
         ("ce_specversion", b"1.0"),
         ("ce_id", f"{intent.intent_id}/{intent.sequence}".encode()),
@@ -31,6 +34,8 @@ def intent_record(intent: Intent, value: bytes, topic: str, watermark_ms: int) -
         ("content-type", b"application/json"),
         ("watermark", str(watermark_ms).encode()),
     ]
+    if position >= 0:
+        headers.append(("position", str(position).encode()))
     return Record(topic, intent.source.partition, intent.customer_id.encode(), value, headers)
 
 

@@ -107,9 +107,8 @@ class Engine:
         if len(due) == most:  # with the first record's customer it could be one too many
             customer, at = due[-1]
             names = [name for name, _ in due[:-1]]
-            return Piece(
-                partition, chunk.part(0, 0, chunk.start, chunk.start), names, Bound(at, customer.encode())
-            ), chunk
+            burst, bound = chunk.part(0, 0, chunk.start, chunk.start), Bound(at, customer.encode())
+            return Piece(partition, burst, names, bound, before=int(chunk.offset[0])), chunk
         size = len(chunk)
         while True:
             due = await self.store.due(partition.key, int(marks[size - 1]), most + 1)
@@ -136,8 +135,8 @@ class Engine:
         names = [name for name, _ in due[: self.max_customers]]
         if len(due) > self.max_customers:
             customer, first = due[self.max_customers]
-            return Piece(partition, nothing, names, Bound(first, customer.encode()))
-        return Piece(partition, nothing, names, advance_ms=watermark_ms)
+            return Piece(partition, nothing, names, Bound(first, customer.encode()), before=at)
+        return Piece(partition, nothing, names, advance_ms=watermark_ms, before=at)
 
     async def step(self, pieces: Sequence[Piece]) -> tuple[Step, list[Commit]]:
         """Read the states of `pieces` (one a partition), detect, and make the commits; nothing is written."""
@@ -174,9 +173,15 @@ class Engine:
         intents: list[list[Intent]] = [[] for _ in pieces]
         records: list[list[Record]] = [[] for _ in pieces]
         for (change, _), intent in zip(detected.changes, reporter.intents(detected.changes), strict=True):
-            mark = change.updated_at if change.deadline else int(batch.watermark[change.event])
+            mark, position = change.updated_at, -1
+            if not change.deadline:
+                mark = int(batch.watermark[change.event])
+            elif change.event < batch.starts[change.part + 1]:
+                position = int(batch.offset[change.event])
+            else:
+                position = pieces[change.part].before
             intents[change.part].append(intent)
-            records[change.part].append(intent_record(intent, intent_json(intent), self.topics.intents, mark))
+            records[change.part].append(intent_record(intent, intent_json(intent), self.topics.intents, mark, position))
         return Step(list(pieces), batch, customers, detected, intents, records)
 
     def _commits(self, step: Step, states: States, parts: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> list[Commit]:

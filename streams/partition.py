@@ -63,7 +63,8 @@ class Piece:
 
     A chunk, the customers it touches or finds due, and which deadlines it may fire.
 
-    A chunk without events moves the watermark to `advance_ms`, if that is later.
+    A chunk without events moves the watermark to `advance_ms`, if that is later; its deadlines fire before the source
+    offset `before`.
     """
 
     partition: Partition
@@ -71,3 +72,4 @@ class Piece:
     customers: list[str]
     bound: Bound | None = None
     advance_ms: int = -1
+    before: int = -1

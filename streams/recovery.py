@@ -36,7 +36,7 @@ TAIL: Final = 5_000
 The newest would do, but for a paused worker that publishes its last outbox again when it wakes, behind newer records.
 """
 _DIGITS: Final = 18
-"""More of them are no time that fits 64 bits."""
+"""More of them are no number that fits 64 bits."""
 
 
 def adopt_until(cursor: Cursor, start: int, acknowledged: int, published: Published) -> int:
@@ -44,10 +44,11 @@ def adopt_until(cursor: Cursor, start: int, acknowledged: int, published: Publis
 
     `start` is where records are worked from, `acknowledged` Kafka's committed offset (-1: none).
     """
-    behind = start < acknowledged or start <= published.last or cursor.watermark_ms < published.watermark
+    worked = max(acknowledged, published.last, published.position)
+    behind = start < worked or start == published.last or cursor.watermark_ms < published.watermark
     if not behind and cursor.adopt_until < 0:
         return -1
-    return max(cursor.adopt_until, start, acknowledged, published.last)
+    return max(cursor.adopt_until, start, worked)
 
 
 @dataclass(slots=True)
@@ -165,12 +166,12 @@ class Recovery:
         published = Published(key.topic, key.partition)
         async for records in self.app.read_back(self.engine.topics.intents, key.partition, last=last):
             for value, headers in records:
-                published.take(value, watermark_of(headers))
+                published.take(value, number_of(headers, "watermark"), number_of(headers, "position"))
             self.observer.moved(key.topic, key.partition)
         return published
 
 
-def watermark_of(headers: Sequence[tuple[str, bytes | None]]) -> int:
-    """The watermark that a record of intents carries, -1 if it has none that a clock could show."""
-    text = dict(headers).get("watermark") or b""
+def number_of(headers: Sequence[tuple[str, bytes | None]], name: str) -> int:
+    """The number that a header of a record says, -1 if it says none."""
+    text = dict(headers).get(name) or b""
     return int(text) if text.isdigit() and len(text) <= _DIGITS else -1

@@ -151,6 +151,9 @@ def test_last_answered_and_watermark() -> None:
     assert (found.last, found.answered) == (9, {subject_hash("tea"), subject_hash("cups")})
     assert found.watermark == T + 5
     assert published(intent("expired", 1), mark=5).watermark == T + 6
+    for position in (12, 30, -1, 11):
+        found.take(msgspec.json.encode(intent("expired", 1)), T, position)
+    assert (found.last, found.position) == (9, 30)
 
 
 @pytest.mark.parametrize("value", [b"", b"{", b"\xff", b"[]", b"null"])

@@ -136,7 +136,9 @@ def same_intents(drive: Drive, naives: Sequence[NaiveDetect]) -> None:
     for records, naive in zip(drive.records, naives, strict=True):
         published = [record for record in records if record.topic == "intents"]
         for record, told in zip(published, naive.published, strict=True):
-            assert record == intent_record(told.intent, intent_json(told.intent), "intents", told.watermark)
+            position = told.offset if told.intent.status == "expired" else -1
+            value = intent_json(told.intent)
+            assert record == intent_record(told.intent, value, "intents", told.watermark, position)
 
 
 def beaten(model: Model) -> Model:

@@ -14,9 +14,30 @@ LOSS: Final = [
     Mutation(
         "a loss is noticed",
         "streams/recovery.py",
-        "return max(cursor.adopt_until, start, acknowledged, published.last)",
+        "return max(cursor.adopt_until, start, worked)",
         "return -1",
         "tests/streams/test_recovery.py::test_how_a_loss_is_noticed",
+    ),
+    Mutation(
+        "a deadline tells how far its worker had come",
+        "intents/adoption.py",
+        "self.position = max(self.position, position)",
+        "self.position = -1",
+        "tests/streams/test_recovery.py::test_a_deadline_says_how_far_its_worker_had_come",
+    ),
+    Mutation(
+        "a quiet partition's deadlines tell it too",
+        _ENGINE,
+        "return Piece(partition, nothing, names, advance_ms=watermark_ms, before=at)",
+        "return Piece(partition, nothing, names, advance_ms=watermark_ms)",
+        "tests/streams/test_recovery.py::test_idle_time_stays_passed",
+    ),
+    Mutation(
+        "a burst of deadlines tells the record they come before",
+        _ENGINE,
+        "names, bound, before=int(chunk.offset[0]))",
+        "names, bound)",
+        "tests/streams/test_engine.py::test_small_commits",
     ),
     Mutation(
         "a claim looks for a loss",

@@ -35,6 +35,7 @@ def test_cloudevents_headers() -> None:
         "content-type": b"application/json",
         "watermark": b"1699999880000",
     }
+    assert headers_of(intent_record(found, b"", "intents", 0, 17))["position"] == b"17"
 
 
 def test_intent_record() -> None:
