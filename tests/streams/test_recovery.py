@@ -302,22 +302,22 @@ def test_a_topic_made_anew() -> None:
     [
         (Cursor("t", 9, 50, 1_000), 50, (49, 1_000, 49), -1),
         (Cursor("t", 9, 50, 1_000), 40, (49, 1_000, 50), -1),
-        (Cursor("t", 9, 50, 1_000), -1, (-1, -1), -1),
-        (Cursor("t", 9, 50, 1_000), 51, (49, 1_000), 51),
-        (Cursor("t", 9, 50, 1_000), 50, (50, 1_000), 50),
+        (Cursor("t", 9, 50, 1_000), -1, (-1, -1, -1), -1),
+        (Cursor("t", 9, 50, 1_000), 51, (49, 1_000, -1), 51),
+        (Cursor("t", 9, 50, 1_000), 50, (50, 1_000, -1), 50),
         (Cursor("t", 9, 50, 1_000), 50, (49, 1_000, 51), 51),
-        (Cursor("t", 9, 50, 1_000), 50, (49, 1_001), 50),
+        (Cursor("t", 9, 50, 1_000), 50, (49, 1_001, -1), 50),
         (Cursor("t", 9, 50, 1_000), 60, (70, 1_000, 65), 70),
         (Cursor("t", 9, 50, 1_000), 60, (70, 1_000, 75), 75),
-        (Cursor("t", 9, 50, 1_000, 90), 50, (49, 1_000), 90),
-        (Cursor("t", 9, 50, 1_000, 40), 50, (49, 1_000), 50),
-        (Cursor("t", 0, -1, -1), 60, (-1, -1), 60),
+        (Cursor("t", 9, 50, 1_000, 90), 50, (49, 1_000, -1), 90),
+        (Cursor("t", 9, 50, 1_000, 40), 50, (49, 1_000, -1), 50),
+        (Cursor("t", 0, -1, -1), 60, (-1, -1, -1), 60),
     ],
 )
-def test_how_a_loss_is_noticed(cursor: Cursor, acknowledged: int, published: tuple[int, ...], until: int) -> None:
+def test_how_a_loss_is_noticed(cursor: Cursor, acknowledged: int, published: tuple[int, int, int], until: int) -> None:
     """By Kafka's committed offset, by a record or a deadline that was published, or because a rebuild is under way."""
-    last, watermark, *position = published
-    found = Published("t", 0, last, watermark, *position)
+    last, watermark, position = published
+    found = Published("t", 0, last, watermark, position)
     assert adopt_until(cursor, max(cursor.position, 0), acknowledged, found) == until
 
 
