@@ -4,8 +4,10 @@ The order is that of the commit protocol: read the states (bound to the cursor),
 only then hand out the records to publish. Who calls publishes them before that partition's next step.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -139,19 +141,17 @@ class Engine:
         return Piece(partition, nothing, names, advance_ms=watermark_ms, before=at)
 
     async def step(self, pieces: Sequence[Piece]) -> tuple[Step, list[Commit]]:
-        """Read the states of `pieces` (one a partition), detect, and make the commits; nothing is written."""
+        """Read the states of `pieces`, one a partition, all with the same past, detect, and make the commits."""
         customers = [customer for piece in pieces for customer in piece.customers]
         parts = np.repeat(np.arange(len(pieces)), [len(piece.customers) for piece in pieces])
-        blobs: list[bytes | None] = []
-        for piece in pieces:
-            blobs += await self.store.read(piece.partition.key, piece.partition.cursor, piece.customers)
-        states = decode(customers, blobs)
+        reading = [self.store.read(piece.partition.key, piece.partition.cursor, piece.customers) for piece in pieces]
+        states = decode(customers, list(chain.from_iterable(await asyncio.gather(*reading))))
         buried = [piece.partition.tombstones.of(piece.customers) for piece in pieces]
         states.tombstone = np.maximum(states.tombstone, np.concatenate(buried))
         states.rebuild_ms = self.rebuild_ms
         batch = self._batch(pieces)
         bounds = [piece.bound for piece in pieces]
-        (past,) = {piece.partition.past for piece in pieces}  # several partitions together are never rebuilt
+        (past,) = {piece.partition.past for piece in pieces}
         states.begin(np.array([piece.partition.cursor.complete_since for piece in pieces], dtype=np.int64)[parts])
         detected = detect(batch, states, parts, self.model, self.setup, bounds=bounds, past=past)
         step = self._report(pieces, batch, customers, detected)

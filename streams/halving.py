@@ -24,7 +24,7 @@ async def work_carefully(steps: Steps, partition: Partition, records: Records) -
     for attempt in range(1, TRIES + 1):
         records = records.part(max(records.start, partition.cursor.position), records.end)
         try:
-            await steps.work(partition, records)
+            await steps.work([(partition, records)])
             return
         except (*FATAL, *LOST):
             raise
@@ -52,4 +52,4 @@ async def _pass_over(steps: Steps, partition: Partition, records: Records, bug: 
     """Dead-letter the one record that detect cannot work, and go on behind it."""
     await steps.divert(partition, records, [(offset, bug) for offset in records.offsets.tolist()])
     nothing = Chunk.empty(records.topic, records.partition, records.start, records.end)
-    await steps.piece(Piece(partition, nothing, []))
+    await steps.pieces([(Piece(partition, nothing, []), None)])

@@ -22,7 +22,6 @@ from streams.stall import Place
 
 if TYPE_CHECKING:
     from streams.engine import Step
-    from streams.partition import Piece
     from streams.wire import Records
 
 
@@ -123,16 +122,18 @@ class Observer:
         """A commit or a read was refused."""
         self.meter.add_by(metrics.LOST, found)
 
-    def worked(self, piece: "Piece", step: "Step", records: "Records | None") -> None:
-        """A piece, the only one of its step, was committed and what came of it published."""
-        self.meter.add(metrics.EVENTS, len(piece.chunk))
-        for status, count in Counter(intent.status for intent in step.intents[0]).items():
-            self.meter.add_by(metrics.INTENTS, status, count)
+    def worked(self, step: "Step", pieces: "Sequence[tuple[int, Records | None]]") -> None:
+        """These pieces of a step, by number and with their records, were committed and what came of them published."""
         if step.detected.unslotted:
             self.meter.add(metrics.UNSLOTTED, step.detected.unslotted)
-        if records is not None:
-            said = {change.offset for change, _ in step.detected.changes if not change.deadline}
-            self.meter.observe(metrics.LATENCY, self._since(records, said))
+        for number, records in pieces:
+            self.meter.add(metrics.EVENTS, len(step.pieces[number].chunk))
+            for status, count in Counter(intent.status for intent in step.intents[number]).items():
+                self.meter.add_by(metrics.INTENTS, status, count)
+            if records is not None:
+                changes = [change for change, _ in step.detected.changes if change.part == number]
+                said = {change.offset for change in changes if not change.deadline}
+                self.meter.observe(metrics.LATENCY, self._since(records, said))
 
     def _since(self, records: "Records", offsets: Iterable[int]) -> list[float]:
         """Seconds since the broker's timestamps of these records, those without one left out."""

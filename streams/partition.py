@@ -54,7 +54,10 @@ class Partition:
     @property
     def past(self) -> Past:
         """What the next piece has behind it."""
-        return Past(self.rebuilding, self.last, self.answered, self.cursor.position < self.acknowledged)
+        unasked = self.cursor.position < self.acknowledged
+        if self.rebuilding or self.cursor.position > self.last:
+            return Past(self.rebuilding, unasked=unasked)
+        return Past(self.rebuilding, self.last, self.answered, unasked)
 
 
 @dataclass(frozen=True, slots=True)

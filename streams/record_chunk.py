@@ -34,6 +34,25 @@ class RecordChunk:
         return len(self.values)
 
 
+def joined(chunks: Sequence[RecordChunk]) -> RecordChunk:
+    """Chunks of one generation, each of which continues the one before it, as one."""
+    first, last = chunks[0], chunks[-1]
+    if first is last:
+        return first
+    return RecordChunk(
+        first.topic,
+        first.partition,
+        first.generation,
+        first.start,
+        last.end,
+        [key for chunk in chunks for key in chunk.keys],
+        [value for chunk in chunks for value in chunk.values],
+        np.concatenate([chunk.offsets for chunk in chunks]),
+        np.concatenate([chunk.timestamps for chunk in chunks]),
+        first.missing,
+    )
+
+
 def cut(tp: TP, generation: int, start: int, records: Sequence[Any], size: int) -> list[RecordChunk]:
     """Cut fetched records, the first of which continues `start`, into chunks of at most `size`."""
     chunks = []

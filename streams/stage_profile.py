@@ -60,12 +60,12 @@ class StageProfile:
             setattr(owner, name, self.wrapped(stage, getattr(owner, name)))
         worked = Observer.worked
 
-        def counted(observer: Observer, piece: Any, *rest: Any) -> None:
-            worked(observer, piece, *rest)
+        def counted(observer: Observer, step: Any, pieces: Any) -> None:
+            worked(observer, step, pieces)
             if self._began < 0:  # what came before the first chunk's end is the start
                 self.begin()
             else:
-                self.events += len(piece.chunk)
+                self.events += sum(len(step.pieces[number].chunk) for number, _ in pieces)
 
         setattr(Observer, "worked", counted)  # noqa: B010  # assigning to a method is no error where it is meant
 

@@ -1,20 +1,25 @@
-"""Records of a claimed partition, taken through the engine: decoded, and then piece by piece worked to the end.
+"""Records of claimed partitions, taken through the engine: decoded, and then piece by piece worked to the end.
 
-What is refused is published before the commit that passes it, and what a commit led to before the next one.
+What is refused is published before the commit that passes it, and what a commit led to before the next one. Partitions
+share steps: what a step costs, and what it waits for, hardly depends on how many they are.
 """
 
+import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from features.events import Chunk
 from features.kinds import CODE
+from features.store import Commit
 from streams.dead_letters import DeadLetters
 from streams.engine import Engine
 from streams.observer import Observer
 from streams.outbox import publish
 from streams.partition import Partition, Piece
 from streams.recovery import Recovery
-from streams.retry import lasting
+from streams.retry import FATAL, lasting
 from streams.transport import ChunkApp
 from streams.wire import Decoder, Records
 
@@ -34,32 +39,57 @@ class Steps:
     recovery: Recovery
     observer: Observer = field(default_factory=Observer)
 
-    async def work(self, partition: Partition, records: Records) -> None:
-        """Decode, divert what is refused, and work the rest in pieces that fit a commit."""
-        chunk, refusals = self.decoder.decode(records)
-        await self.divert(partition, records, [(refusal.offset, refusal.reason) for refusal in refusals])
-        rest = chunk
-        while True:
-            await lasting(lambda: self.recovery.take_over(partition))
-            piece, more = await lasting(lambda: self.engine.cut(partition, rest))  # noqa: B023  # called at once
-            await self.piece(piece, records)
-            if more is None:
-                break
-            rest = more
+    async def work(self, work: Sequence[tuple[Partition, Records]]) -> None:
+        """Decode, divert what is refused, and work the rest in pieces that fit a commit; partitions share steps."""
+        rests: list[tuple[Partition, Records, Chunk]] = []
+        for partition, records in work:
+            chunk, refusals = self.decoder.decode(records)
+            await self.divert(partition, records, [(refusal.offset, refusal.reason) for refusal in refusals])
+            rests.append((partition, records, chunk))
+        while rests:
+            cuts = await asyncio.gather(*(self._cut(partition, chunk) for partition, _, chunk in rests))
+            pieces = [(piece, records) for (piece, _), (_, records, _) in zip(cuts, rests, strict=True)]
+            for past in dict.fromkeys(piece.partition.past for piece, _ in pieces):
+                await self.pieces([(piece, records) for piece, records in pieces if piece.partition.past == past])
+            rests = [
+                (partition, records, more)
+                for (partition, records, _), (_, more) in zip(rests, cuts, strict=True)
+                if more is not None
+            ]
 
-    async def piece(self, piece: Piece, records: Records | None = None) -> None:
-        """Detect, commit, publish: one piece of one partition."""
-        step, (commit,) = await lasting(lambda: self.engine.step([piece]))
-        if records is not None and not piece.partition.rebuilding:  # else they were worked, and judged, before
-            late = [(offset, "unverifiable_late") for offset in step.unverifiable(0)]
-            await self.divert(piece.partition, records, late)
+    async def _cut(self, partition: Partition, chunk: Chunk) -> tuple[Piece, Chunk | None]:
+        await lasting(lambda: self.recovery.take_over(partition))
+        return await lasting(lambda: self.engine.cut(partition, chunk))
+
+    async def pieces(self, work: Sequence[tuple[Piece, Records | None]]) -> None:
+        """Detect, commit, publish: one piece of each partition, all with the same past.
+
+        What befell one of them is raised when the others are through.
+        """
+        pieces = [piece for piece, _ in work]
+        step, commits = await lasting(lambda: self.engine.step(pieces))
+        for number, (piece, records) in enumerate(work):
+            if records is not None and not piece.partition.rebuilding:  # else they were worked, and judged, before
+                late = [(offset, "unverifiable_late") for offset in step.unverifiable(number)]
+                await self.divert(piece.partition, records, late)
         if step.detected.unslotted:
             _log.warning("%d intents found no free slot of their customers", step.detected.unslotted)
+        committing = map(self._commit, pieces, commits)
+        befell = await asyncio.gather(*committing, return_exceptions=True)
+        there = [number for number, error in enumerate(befell) if error is None]
+        await publish(self.app, [record for number in there for record in step.records[number]])
+        clearing = [self._clear(pieces[number]) for number in there if (pieces[number].chunk.kind == _FORGET).any()]
+        befell += await asyncio.gather(*clearing, return_exceptions=True)
+        self.observer.worked(step, [(number, work[number][1]) for number in there])
+        errors = [error for error in befell if error is not None]
+        for error in sorted(errors, key=lambda error: not isinstance(error, FATAL)):
+            raise error
+
+    async def _commit(self, piece: Piece, commit: Commit) -> None:
         await lasting(lambda: self.engine.commit(piece, commit))
-        await publish(self.app, step.records[0])
-        if (piece.chunk.kind == _FORGET).any():
-            await lasting(lambda: self.engine.clear_outbox(piece.partition))
-        self.observer.worked(piece, step, records)
+
+    async def _clear(self, piece: Piece) -> None:
+        await lasting(lambda: self.engine.clear_outbox(piece.partition))
 
     async def divert(self, partition: Partition, records: Records, refused: list[tuple[int, str]]) -> None:
         """Publish dead letters of the (offset, reason) in `refused`, before the commit that passes them."""

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from intents.model_store import ModelStore
 from intents.scores import AnsweredLines
 from intents.snapshots import content_hash, encode
 from intents.training import Trainer
+from streams.log_lines import stand_at, stand_nowhere
 from streams.models import starting_point
 from streams.monitor import Monitor
 from streams.observer import Observer
@@ -26,6 +28,7 @@ from streams.running import run_worker
 from streams.settings import Settings
 from streams.stall import STALL_S
 from streams.transport import ChunkApp, chunk_app
+from streams.transport_chunks import Chunks
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +50,15 @@ class Training:
     observer: Observer = field(default_factory=Observer.of_trainer)
     _saving: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def work(self, chunk: RecordChunk) -> None:
+    async def work(self, chunks: Sequence[RecordChunk]) -> None:
+        """Read the chunks of the one partition that has a trainer's examples."""
+        for chunk in chunks:
+            if chunk.partition == 0:
+                stand_at(chunk.topic, chunk.partition, chunk.start)
+                await self._work(chunk)
+                stand_nowhere()
+
+    async def _work(self, chunk: RecordChunk) -> None:
         """Read a chunk's records in order, learning what is due after each.
 
         Only what continues where the trainer is.
@@ -158,10 +169,9 @@ def make_trainer(
     training = Training(app, trainer, store, settings.snapshot_s, observer=observer)
 
     @app.agent(app.topic(settings.examples), name="micro_intents.train")
-    async def train(stream: StreamT[RecordChunk]) -> None:
-        async for chunk in stream:
-            if chunk.partition == 0:
-                await training.work(chunk)
+    async def train(stream: StreamT[Chunks]) -> None:
+        async for chunks in stream:
+            await training.work(chunks)
 
     @app.timer(settings.snapshot_s, name="micro_intents.snapshot")  # type: ignore[untyped-decorator]  # Faust
     async def snapshot() -> None:

@@ -213,7 +213,7 @@ def chunk_app(
         broker_commit_interval=commit_interval_s,
         broker_session_timeout=session_timeout_s,
         broker_heartbeat_interval=session_timeout_s / 4,
-        broker_max_poll_records=max(4 * max_records, 1000),
+        broker_max_poll_records=max_records,
         consumer_group_instance_id=instance_id,
         producer_acks=-1 if publishes else 0,
         producer_request_timeout=PUBLISH_TIMEOUT_S,

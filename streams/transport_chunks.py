@@ -1,27 +1,29 @@
-"""Record batches through Faust: an agent gets chunks of hundreds of records of one partition, not events one by one.
+"""Record batches through Faust: an agent gets chunks of all partitions that have something, not events one by one.
 
 1. In the consumer's thread (`transport_thread.py`) records are cut into chunks, of the seek that they continue.
-2. Faust queues a chunk as the value of one message; the stream hands the agent only chunks of the current generation.
-3. When the agent comes back for the next chunk, this one is finished, and its end is committed with the next interval.
-   One that was cut short (a stop, a crash, an exception) is not finished, whatever Faust acknowledged.
+2. Faust queues what one fetch brought as the value of one message. The stream hands the agent all that is queued: of
+   each partition one chunk, of the current generation, `max_records` together at most.
+3. When the agent comes back for the next ones, these are finished, and their ends are committed with the next interval.
+   Those that were cut short (a stop, a crash, an exception) are not finished, whatever Faust acknowledged.
 
-One agent a topic, concurrency 1, nothing left running after the loop's body: chunks of all partitions come in turn.
+One agent a topic, concurrency 1, nothing left running after the loop's body.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any, Final, cast
 
 import faust
 from faust.transport.drivers import aiokafka as driver
-from faust.types import TP, AppT, ConsumerMessage, Message
+from faust.transport.utils import DefaultSchedulingStrategy
+from faust.types import TP, AppT, ConsumerMessage, EventT, Message
 
 from features.store import StoreUnavailable
-from streams.log_lines import stand_at, stand_nowhere
 from streams.observer import Observer
-from streams.record_chunk import RecordChunk
+from streams.record_chunk import RecordChunk, joined
 from streams.stall import Behind
 from streams.transport_publish import ChunkProducer
 from streams.transport_thread import BEHIND_TIMEOUT_S, ChunkThread
@@ -42,6 +44,19 @@ class SeekFailed(Exception):
     """Kafka did not say in time where partitions begin and end: start the worker again."""
 
 
+Chunks = Sequence[RecordChunk]
+"""Chunks of several partitions."""
+
+
+class _Together(DefaultSchedulingStrategy):
+    """Hands over all that one fetch brought at once."""
+
+    def iterate(self, records: Mapping[TP, list[RecordChunk]]) -> Iterator[tuple[TP, Chunks]]:
+        """One message for all partitions, in the name of the first."""
+        if records:
+            yield next(iter(records)), [chunk for chunks in records.values() for chunk in chunks]
+
+
 class _NoReadOffsets(dict[TP, int | None]):
     """Faust's memory of what it read last, which forgets: it would drop records sought again without a word."""
 
@@ -60,6 +75,7 @@ class ChunkConsumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._read_offset = _NoReadOffsets()
+        self.scheduler = _Together()  # type: ignore[abstract]  # Faust types its __init__ so
         self._generations: dict[TP, int] = {}
         self._finished: dict[TP, int] = {}
         self._kept: dict[TP, int] = {}
@@ -71,12 +87,12 @@ class ChunkConsumer(driver.Consumer):
         most = cast(ChunkTransport, self.transport).max_records
         return ChunkThread(self, most, loop=self.loop, beacon=self.beacon)
 
-    def _to_message(self, tp: TP, record: RecordChunk) -> ConsumerMessage:
+    def _to_message(self, tp: TP, record: Chunks) -> ConsumerMessage:
         return ConsumerMessage(
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.end - 1,
-            timestamp=float(record.timestamps[-1]) / 1000.0,
+            topic=tp.topic,
+            partition=tp.partition,
+            offset=record[0].end - 1,
+            timestamp=float(record[0].timestamps[-1]) / 1000.0,
             timestamp_type=0,
             headers=[],
             key=None,
@@ -171,6 +187,7 @@ class ChunkConsumer(driver.Consumer):
         tp = TP(chunk.topic, chunk.partition)
         if self.is_current(chunk) and self._finished[tp] == chunk.start:
             self._finished[tp] = chunk.end
+            self._acked[tp].clear()  # Faust commits only what is in there
 
 
 class ChunkTransport(driver.Transport):
@@ -188,30 +205,57 @@ class ChunkTransport(driver.Transport):
         self.max_records = max_records
 
 
-class ChunkSchema(faust.Schema[None, RecordChunk]):
-    """Leaves a message's value, which is a chunk, as it is."""
+class ChunkSchema(faust.Schema[None, Chunks]):
+    """Leaves a message's value, which is chunks, as it is."""
 
     def loads_key(self, app: AppT, message: Message, **_: Any) -> None:
         """Chunks have no key of their own."""
 
-    def loads_value(self, app: AppT, message: Message, **_: Any) -> RecordChunk:
-        """The chunk."""
-        return cast(RecordChunk, message.value)
+    def loads_value(self, app: AppT, message: Message, **_: Any) -> Chunks:
+        """The chunks."""
+        return cast(Chunks, message.value)
 
 
-class ChunkStream(faust.Stream[RecordChunk]):
-    """Hands out chunks of the current generation, and finishes each one when the agent comes back for the next."""
+class ChunkStream(faust.Stream[Chunks]):
+    """Hands out chunks of the current generation, and finishes them when the agent comes back for the next ones."""
 
-    def __aiter__(self) -> AsyncIterator[RecordChunk]:
+    def __aiter__(self) -> AsyncIterator[Chunks]:
         return self._current(super().__aiter__())
 
-    async def _current(self, chunks: AsyncIterator[RecordChunk]) -> AsyncIterator[RecordChunk]:
+    async def _current(self, fetches: AsyncIterator[Chunks]) -> AsyncIterator[Chunks]:
         consumer = cast(ChunkConsumer, self.app.consumer)
-        observer = cast(ChunkTransport, self.app.transport).observer
-        async for chunk in chunks:
+        transport = cast(ChunkTransport, self.app.transport)
+        waiting: deque[RecordChunk] = deque()
+        async for fetched in fetches:
+            waiting += fetched
+            while waiting:
+                chunks = self._take(waiting, consumer, transport.max_records)
+                if chunks:
+                    transport.observer.took(sum(map(len, chunks)))
+                    yield chunks
+                    for chunk in chunks:  # not reached when the agent was cut short; Faust acknowledges even then
+                        consumer.finish(chunk)
+
+    def _take(self, waiting: deque[RecordChunk], consumer: ChunkConsumer, most: int) -> Chunks:
+        """Of `waiting`, and of all that is queued behind it, one chunk a partition, of `most` records together."""
+        found: dict[TP, list[RecordChunk]] = {}
+        room = most
+        while waiting := self._refilled(waiting):
+            chunk = waiting[0]
+            mine = found.setdefault(TP(chunk.topic, chunk.partition), [])
             if consumer.is_current(chunk):
-                observer.took(len(chunk))
-                stand_at(chunk.topic, chunk.partition, chunk.start)
-                yield chunk
-                stand_nowhere()
-                consumer.finish(chunk)  # not reached when the agent was cut short; Faust acknowledges even then
+                if len(chunk) > room or (mine and (mine[-1].end != chunk.start or chunk.missing)):
+                    break
+                room -= len(chunk)
+                mine.append(chunk)
+            waiting.popleft()
+        return [joined(chunks) for chunks in found.values() if chunks]
+
+    def _refilled(self, waiting: deque[RecordChunk]) -> deque[RecordChunk]:
+        """`waiting`, or if it is empty, with what is queued behind it."""
+        queue = getattr(self.channel, "queue", None)
+        while not waiting and queue is not None and queue.qsize():
+            event: EventT[Any] = queue.get_nowait()
+            if event.message.generation_id == self.app.consumer_generation_id:  # else it is of an assignment before
+                waiting += cast(Chunks, event.value)
+        return waiting

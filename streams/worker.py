@@ -1,12 +1,13 @@
-"""The worker: takes chunks of the clickstream, one at a time, and what is quiet with them.
+"""The worker: takes chunks of the clickstream, all that there are, and what is quiet with them.
 
 For each chunk: hold its partition (`claims.py`), go on where the store ends, work its records to the end (`steps.py`,
-or past the one at fault: `halving.py`), and only then take the next chunk. A claim that turns out to be void on the way
+or past the one at fault: `halving.py`), and only then take the next ones. A claim that turns out to be void on the way
 gives the partition up, or makes a new one.
 """
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from faust.types import TP
@@ -16,7 +17,7 @@ from streams.halving import work_carefully
 from streams.log_lines import stand_at, stand_nowhere
 from streams.partition import Partition
 from streams.record_chunk import RecordChunk
-from streams.retry import LOST, lasting
+from streams.retry import FATAL, LOST, lasting
 from streams.steps import Steps
 from streams.transport import ChunkApp
 from streams.wire import Records
@@ -26,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Worker:
-    """Works chunks of any of its partitions, one at a time; what is quiet for `idle_s` moves on (0: never)."""
+    """Works chunks of its partitions, all that have come at a time; what is quiet for `idle_s` moves on (0: never)."""
 
     app: ChunkApp
     claims: Claims
@@ -34,23 +35,57 @@ class Worker:
     idle_s: float
     _busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def work(self, chunk: RecordChunk) -> None:
-        """Work one chunk to its end: committed and published, or the partition given up."""
-        tp = TP(chunk.topic, chunk.partition)
+    async def work(self, chunks: Sequence[RecordChunk]) -> None:
+        """Work chunks, one a partition, to their ends: committed and published, or the partition given up.
+
+        Together first; where that fails, each goes on for itself.
+        """
         async with self._busy:
-            try:
-                held = await self.claims.hold(tp, chunk.generation)
-                if chunk.missing and held.partition.rebuilding and held.partition.cursor.position == chunk.start:
-                    await self.claims.settle_again(held)
-                position = held.partition.cursor.position
-                if position not in (-1, chunk.start):
-                    _log.info("%s/%d continues at %d, not %d", *tp, position, chunk.start)
-                    await self.claims.seek(held)
-                else:
-                    await self._work(held.partition, chunk)
-                    held.stirs()
-            except LOST as lost:
-                await self.claims.lost(tp, chunk.generation, lost)
+            ready = [(held, chunk) for chunk in chunks if (held := await self._ready(chunk)) is not None]
+            if len(ready) > 1:
+                await self._work_together(
+                    [(held.partition, _records(chunk)) for held, chunk in ready if not chunk.missing]
+                )
+            for held, chunk in ready:
+                if held.partition.cursor.position < chunk.end:
+                    await self._work_alone(held, chunk)
+                held.stirs()
+
+    async def _ready(self, chunk: RecordChunk) -> Held | None:
+        """The partition of a chunk, if that continues it; else what has to be done is done."""
+        tp = TP(chunk.topic, chunk.partition)
+        stand_at(chunk.topic, chunk.partition, chunk.start)
+        try:
+            held = await self.claims.hold(tp, chunk.generation)
+            if chunk.missing and held.partition.rebuilding and held.partition.cursor.position == chunk.start:
+                await self.claims.settle_again(held)
+            position = held.partition.cursor.position
+            if position in (-1, chunk.start):
+                return held
+            _log.info("%s/%d continues at %d, not %d", *tp, position, chunk.start)
+            await self.claims.seek(held)
+        except LOST as lost:
+            await self.claims.lost(tp, chunk.generation, lost)
+        finally:
+            stand_nowhere()
+        return None
+
+    async def _work_together(self, work: Sequence[tuple[Partition, Records]]) -> None:
+        try:
+            await self.steps.work(work)
+        except FATAL:
+            raise
+        except Exception as error:  # noqa: BLE001  # whose fault it is shows when each is worked alone
+            _log.warning("%d partitions together: %r; each goes on for itself", len(work), error)
+
+    async def _work_alone(self, held: Held, chunk: RecordChunk) -> None:
+        stand_at(chunk.topic, chunk.partition, chunk.start)
+        try:
+            await self._work(held.partition, chunk)
+        except LOST as lost:
+            await self.claims.lost(held.tp, chunk.generation, lost)
+        finally:
+            stand_nowhere()
 
     async def _work(self, partition: Partition, chunk: RecordChunk) -> None:
         """Work a chunk; what is missing before it is said as soon as its first record is committed.
@@ -103,7 +138,8 @@ class Worker:
             return
         target = partition.watermark_ms + idle_ms
         while partition.watermark_ms < target:  # in several commits, if many deadlines are due
-            await self.steps.piece(await lasting(lambda: self.steps.engine.advance(partition, target)))
+            piece = await lasting(lambda: self.steps.engine.advance(partition, target))
+            await self.steps.pieces([(piece, None)])
         held.stirs()
 
 

@@ -21,7 +21,6 @@ from streams.monitor import Monitor
 from streams.observed_store import observed
 from streams.observer import Observer
 from streams.partition_count import PartitionCount
-from streams.record_chunk import RecordChunk
 from streams.recovery import Recovery
 from streams.redis_fitness import RedisFitness
 from streams.rights import admit, worker_rights
@@ -32,7 +31,7 @@ from streams.stall import STALL_S
 from streams.steps import Steps
 from streams.topic_identity import LOOK_S
 from streams.transport import ChunkApp, chunk_app
-from streams.transport_chunks import StartPositions
+from streams.transport_chunks import Chunks, StartPositions
 from streams.wire import Decoder
 from streams.worker import Worker
 
@@ -61,9 +60,9 @@ def make_worker(settings: Settings, *, stall_s: float = STALL_S) -> ChunkApp:
     worker = Worker(app, claims, steps, settings.idle_s)
 
     @app.agent(app.topic(settings.clickstream), name="micro_intents.detect")
-    async def detect(stream: StreamT[RecordChunk]) -> None:
-        async for chunk in stream:
-            await worker.work(chunk)
+    async def detect(stream: StreamT[Chunks]) -> None:
+        async for chunks in stream:
+            await worker.work(chunks)
 
     @app.timer(1.0, name="micro_intents.idle")  # type: ignore[untyped-decorator]  # Faust
     async def idle() -> None:

@@ -75,7 +75,7 @@ def test_killed_between_commit_and_publish() -> None:
     records = forgotten_shop()
     app, store = StandIn(records), TroubledStore()
     made = worker(app, store)
-    asyncio.run(made.work(app.chunk(0, 3)))
+    asyncio.run(made.work([app.chunk(0, 3)]))
 
     def die(record: object) -> Exception:
         return TypeError("killed")
@@ -83,7 +83,7 @@ def test_killed_between_commit_and_publish() -> None:
     app.refuse = die
     app.sought = 3
     with pytest.raises(Exception, match="killed"):
-        asyncio.run(made.work(app.chunk(3, 4)))
+        asyncio.run(made.work([app.chunk(3, 4)]))
     assert b"anna-4711" in bytes_of(store)  # committed, and still to be said
     app.refuse = lambda _: None
     app.seek(4)
@@ -96,7 +96,7 @@ def test_killed_between_publish_and_the_commit_that_clears() -> None:
     records = forgotten_shop()
     app, store = StandIn(records), TroubledStore()
     made = worker(app, store)
-    asyncio.run(made.work(app.chunk(0, 3)))
+    asyncio.run(made.work([app.chunk(0, 3)]))
     app.sought = 3
 
     async def nothing() -> None:
@@ -107,7 +107,7 @@ def test_killed_between_publish_and_the_commit_that_clears() -> None:
 
     store.before.extend([nothing, die])
     with pytest.raises(SystemExit):
-        asyncio.run(made.work(app.chunk(3, 4)))
+        asyncio.run(made.work([app.chunk(3, 4)]))
     assert b"anna-4711" in bytes_of(store)
     app.seek(4)
     asyncio.run(worker(app, store).tick())
@@ -187,7 +187,7 @@ def test_another_worker_knows_who_is_forgotten() -> None:
     records = resurrecting()
     cut = 1 + max(n for n, (_, value) in enumerate(records[:8]) if b'"forget"' in (value or b""))
     app, store = StandIn(records), TroubledStore()
-    asyncio.run(worker(app, store).work(app.chunk(0, cut)))
+    asyncio.run(worker(app, store).work([app.chunk(0, cut)]))
     app.sought = cut
     run(app, store)
     assert (app.said(), store.states()) == clean(records)

@@ -137,10 +137,10 @@ def test_deleted_unread(commits: int) -> None:
         await seen.store.claim(KEY, "thief")
 
     seen.store.before.extend([*([nothing] * commits), steal])
-    asyncio.run(seen.worker.work(replace(seen.app.chunk(2), start=0, missing=2)))
+    asyncio.run(seen.worker.work([replace(seen.app.chunk(2), start=0, missing=2)]))
     assert (seen.count(metrics.GONE), len(seen.app.rewinds)) == (2 * commits, 1)
     if not commits:
-        asyncio.run(seen.worker.work(replace(seen.app.chunk(2), start=0, missing=2)))
+        asyncio.run(seen.worker.work([replace(seen.app.chunk(2), start=0, missing=2)]))
         seen.app.sought = len(lives())
     seen.work()
     assert seen.count(metrics.GONE) == 2
@@ -183,8 +183,8 @@ def test_from_event_to_intent() -> None:
     seen.observer.clock = lambda: 1_700_000_000.0
     at = 1_700_000_000_000
     stamps = (at - 40, at - 9_999, at - 2_000, at - 300, -1)
-    asyncio.run(seen.worker.work(stamped(seen.app.chunk(0, 5), *stamps)))
-    asyncio.run(seen.worker.work(stamped(seen.app.chunk(5, 6), at + HORIZON + LATENESS)))
+    asyncio.run(seen.worker.work([stamped(seen.app.chunk(0, 5), *stamps)]))
+    asyncio.run(seen.worker.work([stamped(seen.app.chunk(5, 6), at + HORIZON + LATENESS)]))
     assert ("expired", "anna", "tea") in seen.app.said()
     buckets = {
         sample.labels["le"]: sample.value
@@ -201,7 +201,7 @@ def test_a_broker_whose_clock_is_ahead() -> None:
     shop = Shop()
     shop.view(0, "tea", 0.4)
     seen = Seen(shop.records)
-    asyncio.run(seen.worker.work(stamped(seen.app.chunk(), 1_005_000)))
+    asyncio.run(seen.worker.work([stamped(seen.app.chunk(), 1_005_000)]))
     registry = seen.observer.meter.registry
     assert registry.get_sample_value("micro_intents_event_to_intent_seconds_sum") == 0
 
@@ -288,11 +288,11 @@ def test_how_good_what_was_said_is(tmp_path: Any) -> None:
     app, store = kafka(turning()), ModelStore(str(tmp_path / "models"))
     made = Training(app.app, resume(store, HORIZON), store, 9_999, observer=Observer.of_trainer())
     value, names = made.observer.meter.value, ("micro_intents_auc", "micro_intents_log_loss")
-    asyncio.run(made.work(app.chunk(0, 1)))
+    asyncio.run(made.work([app.chunk(0, 1)]))
     shown = [made.observer.meter.registry.get_sample_value(name) for name in (*names, "micro_intents_model_losing")]
     assert shown == [None, None, 0]
     for start, end in ((1, 13), (13, 25), (25, 49)):
-        asyncio.run(made.work(app.chunk(start, end)))
+        asyncio.run(made.work([app.chunk(start, end)]))
         told = made.trainer.progress
         area, precision = told.discrimination()
         assert [value(it) for it in (metrics.LOSS, metrics.FALLBACK_LOSS, metrics.SAID, metrics.RATE)] == [
@@ -334,7 +334,7 @@ def test_snapshots_that_cannot_be_used(tmp_path: Any) -> None:
     store = ModelStore(str(tmp_path / "models"))
     app = kafka(lessons())
     made = Training(app.app, resume(store, HORIZON), store, 0.0)
-    asyncio.run(made.work(app.chunk(0, 60)))
+    asyncio.run(made.work([app.chunk(0, 60)]))
     observer = Observer()
     watch = ModelWatch(store, made.trainer.bundle, observer)
     value = observer.meter.value
@@ -344,6 +344,6 @@ def test_snapshots_that_cannot_be_used(tmp_path: Any) -> None:
     store.save(b"nor this", 70)
     assert watch.newer() is None
     assert (value(metrics.REFUSED_SNAPSHOTS), value(metrics.DISPUTED_SNAPSHOTS)) == (2, 1)
-    asyncio.run(made.work(app.chunk(60)))
+    asyncio.run(made.work([app.chunk(60)]))
     assert watch.newer() is not None
     assert (value(metrics.REFUSED_SNAPSHOTS), value(metrics.MODEL_OFFSET)) == (0, 120)

@@ -21,7 +21,7 @@ def views(count: int) -> list[Pair]:
 def test_states_remember_the_count() -> None:
     """A worker that begins after the change is told by the states how many there were, and works nothing."""
     app, store = StandIn(views(4)), TroubledStore()
-    asyncio.run(worker(app, store).work(app.chunk(0, 2)))
+    asyncio.run(worker(app, store).work([app.chunk(0, 2)]))
     app.counts |= {"clickstream": 3, "intents": 3}
     app.seek(2)
     with pytest.raises(PartitionsChanged, match="has 3 partitions, but its states were made when it had 1"):

@@ -22,7 +22,7 @@ def at_two() -> tuple[StandIn, TroubledStore]:
     for n in range(4):
         shop.view(n * 1_000, "tea", 0.4)
     app, store = StandIn(shop.records), TroubledStore()
-    asyncio.run(worker(app, store).work(app.chunk(0, 2)))
+    asyncio.run(worker(app, store).work([app.chunk(0, 2)]))
     app.seek(2)
     return app, store
 

@@ -87,10 +87,10 @@ def test_a_rebalance_in_the_middle_of_a_chunk(
 
     async def run() -> None:
         if before:
-            await made.work(app.chunk(0, before))
+            await made.work([app.chunk(0, before)])
             await made.save()
         old = made.trainer
-        working = asyncio.create_task(made.work(app.chunk(before)))
+        working = asyncio.create_task(made.work([app.chunk(before)]))
         for _ in range(turns):
             await asyncio.sleep(0)
         assert before < old.position < len(records) and not working.done()
@@ -111,9 +111,9 @@ def test_a_chunk_from_elsewhere(start: int, store: ModelStore) -> None:
     records = topic()
     app = kafka(records)
     made = training(app, store)
-    asyncio.run(made.work(app.chunk(0, 10)))
+    asyncio.run(made.work([app.chunk(0, 10)]))
     before = bytes_of(made.trainer)
-    asyncio.run(made.work(app.chunk(start, 30)))
+    asyncio.run(made.work([app.chunk(start, 30)]))
     assert (made.trainer.position, app.rewinds) == (10, [10])
     assert bytes_of(made.trainer) == before
     asyncio.run(app.deliver(made.work))
@@ -190,7 +190,7 @@ def test_a_snapshot_in_the_middle_of_learning(store: ModelStore, monkeypatch: py
 
     async def run() -> None:
         made = training(app, store)
-        working = asyncio.create_task(made.work(app.chunk()))
+        working = asyncio.create_task(made.work([app.chunk()]))
         for _ in range(20):
             await asyncio.sleep(0)
         assert made.trainer.position == 41 and not working.done()
@@ -209,12 +209,12 @@ def test_no_snapshot_while_it_refills(store: ModelStore) -> None:
     records = topic()
     app = kafka(records)
     made = training(app, store, every_s=0)
-    asyncio.run(made.work(app.chunk(0, 100)))
+    asyncio.run(made.work([app.chunk(0, 100)]))
     (name,) = store.names()
     made = training(app, store, every_s=0)
     assert 50 < app.sought < 95  # what is pending is read again
     while app.sought < 100:
-        asyncio.run(made.work(app.chunk(app.sought, app.sought + 1)))
+        asyncio.run(made.work([app.chunk(app.sought, app.sought + 1)]))
         app.sought += 1
         asyncio.run(made.save())
         assert store.names() == [name]
@@ -231,7 +231,7 @@ def test_a_store_that_cannot_be_written(store: ModelStore, caplog: pytest.LogCap
     made = training(app, store, every_s=0)
     wall = Path(store.url)
     wall.write_text("in the way of the folder")
-    asyncio.run(made.work(app.chunk(0, 60)))
+    asyncio.run(made.work([app.chunk(0, 60)]))
     assert "no snapshot was saved, trying again in 0 s" in caplog.text
     assert made.saved == -1
     wall.unlink()
@@ -253,9 +253,9 @@ def test_what_was_said_is_written(store: ModelStore, tmp_path: Path) -> None:
         for saved, stop in ((60, 90), (100, len(records))):  # after its snapshot the first one goes on, and is killed
             made = training(app, store)
             writing_scores(made.trainer, file)
-            asyncio.run(made.work(app.chunk(made.trainer.position, saved)))
+            asyncio.run(made.work([app.chunk(made.trainer.position, saved)]))
             asyncio.run(made.save())
-            asyncio.run(made.work(app.chunk(saved, stop)))
+            asyncio.run(made.work([app.chunk(saved, stop)]))
     lines = [orjson.loads(line) for line in (tmp_path / "said.jsonl").read_bytes().splitlines()]
     said: dict[int, dict[str, Any]] = {}
     for line in lines:
@@ -294,13 +294,13 @@ def test_a_silent_source_does_not_pin_the_trainer(store: ModelStore) -> None:
     records = silent()
     app = kafka(records)
     made = training(app, store)
-    asyncio.run(made.work(app.chunk(0, 24)))
+    asyncio.run(made.work([app.chunk(0, 24)]))
     assert made.trainer.checkpoint().base_reading.next == 0  # still waiting
-    asyncio.run(made.work(app.chunk(24, 27)))
+    asyncio.run(made.work([app.chunk(24, 27)]))
     before = made.trainer.checkpoint()
     assert before.reading.watermarks["clickstream", 1] - before.reading.watermarks["clickstream", 0] > PATIENCE_MS
     assert before.base_reading.next == 26  # only partition 1's newest is open
-    asyncio.run(made.work(app.chunk(27)))
+    asyncio.run(made.work([app.chunk(27)]))
     after = made.trainer.checkpoint()
     assert after.base_reading.next > 70
     assert (made.trainer.now.positives, made.trainer.now.negatives) == (1 + 71, 2 + 71)
@@ -314,7 +314,7 @@ def test_restarted_across_a_silence(stop: int, store: ModelStore) -> None:
     records = [*records[:30], back, *records[30:50], lesson(Ask(70 * 60 * MINUTE, 6), watermark=70 * 60 * MINUTE)]
     app = kafka(records)
     made = training(app, store)
-    asyncio.run(made.work(app.chunk(0, stop)))
+    asyncio.run(made.work([app.chunk(0, stop)]))
     asyncio.run(made.save())
     made = training(app, store)
     asyncio.run(app.deliver(made.work, 6))
@@ -334,7 +334,7 @@ def test_restarted_between_an_outcome_and_its_late_question(stop: int, store: Mo
     ]
     app = kafka(records)
     made = training(app, store)
-    asyncio.run(made.work(app.chunk(0, stop)))
+    asyncio.run(made.work([app.chunk(0, stop)]))
     asyncio.run(made.save())
     made = training(app, store)
     asyncio.run(app.deliver(made.work))

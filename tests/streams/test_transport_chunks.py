@@ -16,7 +16,7 @@ from faust.types import TP, StreamT
 from streams import transport_chunks
 from streams.record_chunk import RecordChunk
 from streams.transport import chunk_app
-from streams.transport_chunks import ChunkConsumer, ChunkStream, SeekFailed
+from streams.transport_chunks import ChunkConsumer, Chunks, ChunkStream, SeekFailed
 from tests.services import Service
 from tests.streams.transport_workers import Make, Worker, assert_contiguous, crash, pauses
 
@@ -221,9 +221,9 @@ def test_records_fetched_before_the_seek_are_not_handed_out(setting: Make) -> No
     app = chunk_app(at.topic, broker=at.bootstrap, start_positions=start_positions)
 
     @app.agent(app.topic(at.topic), name="test.read")
-    async def read(stream: StreamT[RecordChunk]) -> None:
-        async for chunk in stream:
-            chunks.append(chunk)
+    async def read(stream: StreamT[Chunks]) -> None:
+        async for found in stream:
+            chunks.extend(found)
             raise EOFError
 
     assert isinstance(asyncio.run(crash(app)), EOFError)
@@ -244,7 +244,7 @@ def test_a_seek_that_hangs_ends_the_worker(setting: Make, kafka: Service, monkey
     app = chunk_app(at.topic, broker=at.bootstrap, start_positions=start_positions)
 
     @app.agent(app.topic(at.topic), name="test.read")
-    async def read(stream: StreamT[RecordChunk]) -> None:
+    async def read(stream: StreamT[Chunks]) -> None:
         async for _ in stream:
             pass
 
@@ -274,13 +274,14 @@ def sought(position: int, generation: int) -> ChunkConsumer:
 async def handed_out(consumer: ChunkConsumer, chunks: list[RecordChunk]) -> AsyncIterator[RecordChunk]:
     """What the stream hands the agent of the chunks that come to it."""
 
-    async def coming() -> AsyncIterator[RecordChunk]:
+    async def coming() -> AsyncIterator[Chunks]:
         for chunk in chunks:
-            yield chunk
+            yield [chunk]
 
     stream = cast(ChunkStream, consumer.app.stream(coming()))
-    async for chunk in stream._current(coming()):
-        yield chunk
+    async for found in stream._current(coming()):
+        for chunk in found:
+            yield chunk
 
 
 def test_a_chunk_is_finished_when_the_agent_comes_back() -> None:
@@ -364,9 +365,9 @@ def test_the_start_is_the_stores(embedded_broker: str) -> None:
         app = chunk_app("started", broker=embedded_broker, start_positions=start_positions)
 
         @app.agent(app.topic("started"), name="test.read")
-        async def read(stream: StreamT[RecordChunk]) -> None:
-            async for chunk in stream:
-                chunks.append(chunk)
+        async def read(stream: StreamT[Chunks]) -> None:
+            async for found in stream:
+                chunks.extend(found)
                 raise EOFError
 
         return await crash(app)

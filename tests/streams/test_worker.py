@@ -98,7 +98,7 @@ def test_continues_at_the_stores_position() -> None:
     for start in (0, 3):
         app, store = StandIn(records), TroubledStore()
         made = worker(app, store)
-        asyncio.run(made.work(app.chunk(0, 2)))
+        asyncio.run(made.work([app.chunk(0, 2)]))
         app.seek(start)
         asyncio.run(app.deliver(worker(app, store).work))
         assert app.rewinds == [2]
@@ -139,7 +139,7 @@ def test_fenced_and_no_longer_the_owner(assigned: frozenset[TP]) -> None:
 
     store.before.append(owned_by_another)
     made = worker(app, store)
-    asyncio.run(made.work(app.chunk()))
+    asyncio.run(made.work([app.chunk()]))
     token = store.at().token
     asyncio.run(made.tick())
     assert (app.published, app.rewinds, made.claims.held, app.given_up) == ([], [], {}, {LANE})
@@ -151,7 +151,7 @@ def test_given_up_by_mistake() -> None:
     records = wishes()
     app, store = StandIn(records, owner=False), TroubledStore()
     made = worker(app, store)
-    asyncio.run(made.work(app.chunk()))
+    asyncio.run(made.work([app.chunk()]))
     asyncio.run(made.tick())
     assert (store._partitions, app.given_up, app.rewinds) == ({}, {LANE}, [])
     app.owner = True
@@ -166,10 +166,10 @@ def test_a_claim_asks_kafka_first() -> None:
     records = wishes()
     app, store = StandIn(records), TroubledStore()
     made = worker(app, store)
-    asyncio.run(made.work(app.chunk(0, 2)))
+    asyncio.run(made.work([app.chunk(0, 2)]))
     token = store.at().token
     paused = StandIn(records, owner=False)
-    for lively in (worker(paused, store).work(paused.chunk(2, 4)), worker(paused, store).tick()):
+    for lively in (worker(paused, store).work([paused.chunk(2, 4)]), worker(paused, store).tick()):
         asyncio.run(lively)
         assert (store.at().token, paused.given_up, paused.published) == (token, {LANE}, [])
         paused.given_up.clear()
@@ -180,7 +180,7 @@ def test_a_gap() -> None:
     records = wishes(6)
     app, store = StandIn(records), TroubledStore()
     made = worker(app, store)
-    asyncio.run(made.work(app.chunk(0, 2)))
+    asyncio.run(made.work([app.chunk(0, 2)]))
     backup = copy.deepcopy(store._partitions)
 
     async def restore() -> None:
@@ -203,7 +203,7 @@ def test_states_that_are_not_ours_any_more() -> None:
     records = wishes()
     app, store = StandIn(records), TroubledStore()
     made = worker(app, store)
-    asyncio.run(made.work(app.chunk(0, 2)))
+    asyncio.run(made.work([app.chunk(0, 2)]))
     asyncio.run(store.claim(KEY, "thief"))
     app.sought = 2
     asyncio.run(app.deliver(made.work))
@@ -342,9 +342,9 @@ def test_poison_that_was_refused_already() -> None:
     records = [*wishes(1), (b"c", b"{")]
     app, store = StandIn(records), TroubledStore()
     made = worker(app, store)
-    asyncio.run(made.work(app.chunk(0, 1)))
+    asyncio.run(made.work([app.chunk(0, 1)]))
     store.before.extend([RuntimeError("thrice")] * 3)
-    asyncio.run(made.work(app.chunk(1, 2)))
+    asyncio.run(made.work([app.chunk(1, 2)]))
     ((offset, reason),) = app.dead()
     assert offset == 1 and reason.startswith("not JSON")
     assert store.at().position == 2

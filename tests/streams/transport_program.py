@@ -18,6 +18,7 @@ from sinks.records import Record
 from streams.record_chunk import RecordChunk
 from streams.running import run_worker
 from streams.transport import ChunkApp, chunk_app
+from streams.transport_chunks import Chunks
 
 
 class Store:
@@ -75,8 +76,8 @@ def make_app(options: dict[str, Any]) -> ChunkApp:
     rewinds = options.get("rewinds", {})
 
     @app.agent(app.topic(options["topic"]), name="test.read")
-    async def read(stream: StreamT[RecordChunk]) -> None:
-        async for chunk in stream:
+    async def read(stream: StreamT[Chunks]) -> None:
+        async for chunk in (chunk async for chunks in stream for chunk in chunks):
             write(began=chunk.end)
             if b"poison" in chunk.values:
                 raise ArithmeticError("poison")

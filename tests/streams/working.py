@@ -181,13 +181,13 @@ class StandIn:
         offsets, stamps = np.arange(first, end), np.full(end - first, -1)
         return RecordChunk(*self.lane, self.current, start, end, keys, values, offsets, stamps, first - start)
 
-    async def deliver(self, work: Callable[[RecordChunk], Awaitable[None]], size: int = 1_000) -> None:
+    async def deliver(self, work: Callable[[Sequence[RecordChunk]], Awaitable[None]], size: int = 1_000) -> None:
         """Hand out chunks of `size` from where it was sought until the end, honouring seeks."""
         for _ in range(1_000):
             if self.sought >= len(self.records) or self.given_up:
                 return
             chunk = self.chunk(self.sought, min(self.sought + size, len(self.records)))
-            await work(chunk)
+            await work([chunk])
             if chunk.generation == self.current:
                 self.sought = chunk.end
         raise AssertionError("there is no end of it")
