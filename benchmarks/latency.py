@@ -47,7 +47,7 @@ class Reader(threading.Thread):
     def run(self) -> None:
         """Read until told to stop."""
         while not self.stop.is_set():
-            for message in self._consumer.consume(500, timeout=0.01):
+            for message in self._consumer.consume(500, timeout=0.001):
                 at, value = time.monotonic(), message.value()
                 if message.error() is not None or value is None:
                     continue
@@ -60,7 +60,7 @@ class Reader(threading.Thread):
 
 def _send(bootstrap: str, topic: str, batch: RecordingBatch, rate: int, update: Update) -> list[list[float]]:
     """Send at `rate` events a second; returns when each event was due, by partition and offset (monotonic s)."""
-    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, "enable.idempotence": True})
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 1, "enable.idempotence": True})
     places = partitions_for(batch.keys, PARTITIONS).tolist()
     due: list[list[float]] = [[] for _ in range(PARTITIONS)]
     began, sent = time.monotonic(), 0

@@ -101,6 +101,11 @@ class RedisLink:
 
         self._nodes: Final = Nodes(url, connect, patience_s=timeout_s / 3)
 
+    @property
+    def is_one(self) -> bool:
+        """Whether this is one Redis, no cluster, as far as is known."""
+        return self._nodes.are_one
+
     async def ask(self, key: str, question: Callable[[Redis], Awaitable[Answered]]) -> tuple[Answered, bool]:
         """The answer of who holds `key`, and whether the question was put again because a connection was cut.
 

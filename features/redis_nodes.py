@@ -55,6 +55,11 @@ class Nodes:
         for seed in self._seeds:
             self._node(seed)  # refuses a wrong URL at once
 
+    @property
+    def are_one(self) -> bool:
+        """Whether there is no cluster, as far as was found out."""
+        return not self._owners and not self._stale
+
     async def of(self, key: str) -> Node:
         """The node that owns a key's slot, as far as is known."""
         await self._learn()

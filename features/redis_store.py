@@ -11,15 +11,17 @@ Keys, each behind `PartitionKey.prefix`; none expires:
     s:CUSTOMER   string      a customer's state
 """
 
+import hashlib
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
-from typing import Final, Literal, cast
+from typing import Any, Final, Literal, cast
 
 from redis.asyncio import Redis
 
 from features.redis_link import RedisLink
+from features.redis_together import Together
 from features.store import Answer, Claimed, Commit, Cursor, NotOwner, PartitionKey, Verdict
 
 META_FIELDS: Final = ["token", "sequence", "position", "watermark", "adopt_until", "complete_since"]
@@ -27,6 +29,10 @@ PAGE_KEYS: Final = 1000
 """Keys looked at in one call when a whole partition is measured."""
 
 _SCRIPT: Final = files(__package__).joinpath("commit.lua").read_bytes()
+_SCRIPT_HASH: Final = hashlib.sha1(_SCRIPT, usedforsecurity=False).hexdigest()
+
+_Read = tuple[PartitionKey, Sequence[str]]
+_Scripted = tuple[PartitionKey, Sequence[str], Sequence[str | bytes | int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,8 @@ class RedisStore:
 
     def __init__(self, link: RedisLink) -> None:
         self._link = link
+        self._reads = Together(self._read_together)
+        self._commits = Together(self._commit_together)
 
     @classmethod
     def from_url(cls, url: str, *, timeout_s: float = 5.0, protocol: Literal[2, 3] = 2) -> "RedisStore":
@@ -129,19 +137,28 @@ class RedisStore:
 
     async def read(self, key: PartitionKey, cursor: Cursor, customers: Sequence[str]) -> list[bytes | None]:
         """States and the cursor that they belong to, in one transaction."""
+        if self._link.is_one:
+            meta, states = await self._reads.call((key, customers))
+        else:
+            ((meta, states),) = await self._read_together([(key, customers)])
+        found = _cursor(meta)
+        if (found.token, found.sequence, found.position) != (cursor.token, cursor.sequence, cursor.position):
+            raise NotOwner(f"{key}: read at {cursor}, found {found}")
+        return states
+
+    async def _read_together(self, reads: Sequence[_Read]) -> list[tuple[object, list[bytes | None]]]:
+        """Meta and states of partitions, all on one node, in one transaction."""
 
         def question(redis: Redis) -> Awaitable[list[object]]:
             pipe = redis.pipeline(transaction=True)
-            pipe.hmget(f"{key.prefix}meta", META_FIELDS)
-            if customers:
-                pipe.mget(_state_keys(key, customers))
+            for key, customers in reads:
+                pipe.hmget(f"{key.prefix}meta", META_FIELDS)
+                if customers:
+                    pipe.mget(_state_keys(key, customers))
             return pipe.execute()
 
-        answers, _ = await self._link.ask(key.prefix, question)
-        found = _cursor(answers[0])
-        if (found.token, found.sequence, found.position) != (cursor.token, cursor.sequence, cursor.position):
-            raise NotOwner(f"{key}: read at {cursor}, found {found}")
-        return cast(list[bytes | None], answers[1]) if customers else []
+        answers = iter((await self._link.ask(reads[0][0].prefix, question))[0])
+        return [(next(answers), cast(list[bytes | None], next(answers)) if some else []) for _, some in reads]
 
     async def commit(self, key: PartitionKey, commit: Commit) -> Answer:
         """Run the commit script; after a cut, run it again with the same arguments.
@@ -150,13 +167,31 @@ class RedisStore:
         found is what this call did before it was cut (or an earlier call for the same commit: it stands just the same).
         """
         keys, arguments = _script_input(key, commit)
-        answer, repeated = await self._link.ask(
-            key.prefix, lambda redis: redis.register_script(_SCRIPT)(keys, arguments)
-        )
+        answer: Any = None
+        repeated = False
+        if self._link.is_one:
+            answer, repeated = await self._commits.call((key, keys, arguments))
+        if answer is None or isinstance(answer, Exception):  # by itself, Redis says what is wrong, or gets the script
+            answer, again = await self._link.ask(
+                key.prefix, lambda redis: redis.register_script(_SCRIPT)(keys, arguments)
+            )
+            repeated |= again
         verdict = Verdict(answer[0].decode())
         if repeated and verdict is Verdict.ALREADY:
             verdict = Verdict.OK
         return Answer(verdict, _cursor(answer[1:]))
+
+    async def _commit_together(self, commits: Sequence[_Scripted]) -> list[tuple[Any, bool]]:
+        """What the script says to each commit, all on one node, or its error; and whether they were run again."""
+
+        def question(redis: Redis) -> Awaitable[list[Any]]:
+            pipe = redis.pipeline(transaction=False)
+            for _, keys, arguments in commits:
+                pipe.evalsha(_SCRIPT_HASH, len(keys), *keys, *arguments)
+            return pipe.execute(raise_on_error=False)
+
+        answers, repeated = await self._link.ask(commits[0][0].prefix, question)
+        return [(answer, repeated) for answer in answers]
 
     async def peek(self, key: PartitionKey, customers: Sequence[str]) -> list[bytes | None]:
         """States as they are."""

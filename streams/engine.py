@@ -28,6 +28,8 @@ from streams.partition import LostPartition, Partition, Piece
 
 MAX_CUSTOMERS: Final = 4_000
 """Customers that one commit may touch, by default."""
+AHEAD_MS: Final = 1_000
+"""How far ahead of the watermark deadlines are looked for."""
 HASH_KEY: Final = b"micro-intents"
 """Key that hides customers in examples where nobody gives another: in process, where examples stay in memory."""
 
@@ -105,16 +107,18 @@ class Engine:
             return Piece(partition, chunk, []), None
         marks = chunk.watermarks(partition.watermark_ms, self.lateness_ms)
         most = self.max_customers
-        due = await self.store.due(partition.key, int(marks[0]), most)
-        if len(due) == most:  # with the first record's customer it could be one too many
-            customer, at = due[-1]
-            names = [name for name, _ in due[:-1]]
+        due = await self._due(partition, int(marks[-1]))
+        if (
+            len(due) >= most and due[most - 1][1] < marks[0]
+        ):  # with the first record's customer it could be one too many
+            customer, at = due[most - 1]
+            names = [name for name, _ in due[: most - 1]]
             burst, bound = chunk.part(0, 0, chunk.start, chunk.start), Bound(at, customer.encode())
             return Piece(partition, burst, names, bound, before=int(chunk.offset[0])), chunk
         size = len(chunk)
         while True:
-            due = await self.store.due(partition.key, int(marks[size - 1]), most + 1)
-            customers = list(dict.fromkeys([*chunk.customers[:size], *(name for name, _ in due)]))
+            passed = (name for name, at in due if at < marks[size - 1])
+            customers = list(dict.fromkeys([*chunk.customers[:size], *passed]))
             smaller = int(np.searchsorted(chunk.offset, chunk.offset[size // 2], "left"))
             smaller = smaller or int(np.searchsorted(chunk.offset, chunk.offset[0], "right"))
             if len(customers) <= most or smaller == size:
@@ -133,12 +137,24 @@ class Engine:
         """
         at = partition.cursor.position
         nothing = Chunk.empty(partition.key.topic, partition.key.partition, at, at)
-        due = await self.store.due(partition.key, watermark_ms, self.max_customers + 1)
+        due = await self._due(partition, watermark_ms)
         names = [name for name, _ in due[: self.max_customers]]
         if len(due) > self.max_customers:
             customer, first = due[self.max_customers]
             return Piece(partition, nothing, names, Bound(first, customer.encode()), before=at)
         return Piece(partition, nothing, names, advance_ms=watermark_ms, before=at)
+
+    async def _due(self, partition: Partition, watermark_ms: int) -> list[tuple[str, int]]:
+        """Customers with a deadline before the watermark, the earliest first, one more than a commit takes at most.
+
+        The store is asked a little ahead, and so not for each chunk of a quiet second.
+        """
+        if watermark_ms <= partition.due_from:
+            return []
+        most, ahead = self.max_customers + 1, watermark_ms + AHEAD_MS
+        found = await self.store.due(partition.key, ahead, most)
+        partition.due_from = found[0][1] if found else ahead
+        return [(name, at) for name, at in found if at < watermark_ms]
 
     async def step(self, pieces: Sequence[Piece]) -> tuple[Step, list[Commit]]:
         """Read the states of `pieces`, one a partition, all with the same past, detect, and make the commits."""
@@ -240,6 +256,7 @@ class Engine:
 
     async def write(self, partition: Partition, commit: Commit) -> None:
         """Commit to a partition, which then stands where the store says. Raises as `commit`."""
+        partition.due_from = min([partition.due_from, *(at for at in commit.deadlines.values() if at is not None)])
         answer = await self.store.commit(partition.key, commit)
         if answer.verdict not in (Verdict.OK, Verdict.ALREADY):
             raise LostPartition(answer)

@@ -4,8 +4,11 @@ from typing import Any, Final
 
 import mode
 
-QUEUED_CHUNKS: Final = 2
-"""Chunks waiting for the agent: a full queue stops the fetching, which bounds the memory; more only adds latency."""
+QUEUED_FETCHES: Final = 4
+"""Fetches waiting for the agent, who takes them all at once: a full queue stops the fetching, which bounds the memory.
+
+With fewer, what came while the agent worked waits at Kafka for one more round.
+"""
 
 PARTITION_FETCH_BYTES: Final = 1 << 20
 
@@ -22,7 +25,7 @@ FAUST_SETTINGS: Final[dict[str, Any]] = {
     "producer_max_batch_size": 256 << 10,
     "producer_threaded": False,
     "processing_guarantee": "at_least_once",  # exactly_once has open bugs: effects are idempotent instead
-    "stream_buffer_maxsize": QUEUED_CHUNKS,
+    "stream_buffer_maxsize": QUEUED_FETCHES,
     "stream_wait_empty": False,  # it has no time-out
     "table_standby_replicas": 0,  # more would switch the partition assignor, tables or not
     "topic_allow_declare": False,

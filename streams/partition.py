@@ -27,7 +27,8 @@ class Partition:
     Its key, where it stands, which names the store has, the records still to be published, who is forgotten, and how
     many partitions the topic had, and which id, when its states were made (0 and "": not known). After a loss of
     states: `acknowledged` is the offset before which everything was published, examples too; `last` that of the last
-    record for which any intent was (-1: none), and `answered` the subjects of these.
+    record for which any intent was (-1: none), and `answered` the subjects of these. No deadline in the store is before
+    `due_from` (UTC ms).
     """
 
     key: PartitionKey
@@ -40,6 +41,7 @@ class Partition:
     last: int = -1
     answered: frozenset[int] = frozenset()
     topic_id: str = ""
+    due_from: int = -1
 
     @property
     def watermark_ms(self) -> int:

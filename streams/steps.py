@@ -6,6 +6,7 @@ share steps: what a step costs, and what it waits for, hardly depends on how man
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -13,6 +14,7 @@ from typing import Final
 from features.events import Chunk
 from features.kinds import CODE
 from features.store import Commit
+from intents.detect import Past
 from streams.dead_letters import DeadLetters
 from streams.engine import Engine
 from streams.observer import Observer
@@ -48,9 +50,11 @@ class Steps:
             rests.append((partition, records, chunk))
         while rests:
             cuts = await asyncio.gather(*(self._cut(partition, chunk) for partition, _, chunk in rests))
-            pieces = [(piece, records) for (piece, _), (_, records, _) in zip(cuts, rests, strict=True)]
-            for past in dict.fromkeys(piece.partition.past for piece, _ in pieces):
-                await self.pieces([(piece, records) for piece, records in pieces if piece.partition.past == past])
+            alike: defaultdict[Past, list[tuple[Piece, Records | None]]] = defaultdict(list)
+            for (piece, _), (partition, records, _) in zip(cuts, rests, strict=True):
+                alike[partition.past].append((piece, records))
+            for pieces in alike.values():
+                await self.pieces(pieces)
             rests = [
                 (partition, records, more)
                 for (partition, records, _), (_, more) in zip(rests, cuts, strict=True)
@@ -74,8 +78,7 @@ class Steps:
                 await self.divert(piece.partition, records, late)
         if step.detected.unslotted:
             _log.warning("%d intents found no free slot of their customers", step.detected.unslotted)
-        committing = map(self._commit, pieces, commits)
-        befell = await asyncio.gather(*committing, return_exceptions=True)
+        befell = await asyncio.gather(*map(self._commit, pieces, commits), return_exceptions=True)
         there = [number for number, error in enumerate(befell) if error is None]
         await publish(self.app, [record for number in there for record in step.records[number]])
         clearing = [self._clear(pieces[number]) for number in there if (pieces[number].chunk.kind == _FORGET).any()]

@@ -239,23 +239,23 @@ class ChunkStream(faust.Stream[Chunks]):
     def _take(self, waiting: deque[RecordChunk], consumer: ChunkConsumer, most: int) -> Chunks:
         """Of `waiting`, and of all that is queued behind it, one chunk a partition, of `most` records together."""
         found: dict[TP, list[RecordChunk]] = {}
-        room = most
-        while waiting := self._refilled(waiting):
+        took = 0
+        while waiting or self._refill(waiting):
             chunk = waiting[0]
-            mine = found.setdefault(TP(chunk.topic, chunk.partition), [])
             if consumer.is_current(chunk):
-                if len(chunk) > room or (mine and (mine[-1].end != chunk.start or chunk.missing)):
+                mine = found.setdefault(TP(chunk.topic, chunk.partition), [])
+                if (took and took + len(chunk) > most) or (mine and (mine[-1].end != chunk.start or chunk.missing)):
                     break
-                room -= len(chunk)
+                took += len(chunk)
                 mine.append(chunk)
             waiting.popleft()
         return [joined(chunks) for chunks in found.values() if chunks]
 
-    def _refilled(self, waiting: deque[RecordChunk]) -> deque[RecordChunk]:
-        """`waiting`, or if it is empty, with what is queued behind it."""
+    def _refill(self, waiting: deque[RecordChunk]) -> bool:
+        """Whether anything was queued; what is of an earlier assignment is dropped, as Faust would."""
         queue = getattr(self.channel, "queue", None)
         while not waiting and queue is not None and queue.qsize():
             event: EventT[Any] = queue.get_nowait()
-            if event.message.generation_id == self.app.consumer_generation_id:  # else it is of an assignment before
+            if self.app.flow_control.is_active() and event.message.generation_id == self.app.consumer_generation_id:
                 waiting += cast(Chunks, event.value)
-        return waiting
+        return bool(waiting)

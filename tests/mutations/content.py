@@ -151,8 +151,8 @@ FORGOTTEN: Final = [
     Mutation(
         "the outbox of a forget is cleared",
         _STEPS,
-        "if (piece.chunk.kind == _FORGET).any():",
-        "if False:",
+        "if (pieces[number].chunk.kind == _FORGET).any()]",
+        "if False]",
         "tests/streams/test_forgetting.py::test_nothing_of_a_forgotten_customer_is_left",
     ),
 ]

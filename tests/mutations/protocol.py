@@ -16,16 +16,16 @@ _CHUNKS: Final = "streams/transport_chunks.py"
 _IN_REDIS: Final = "tests/features/test_redis_store.py::TestRedisStore::"
 _IN_MEMORY: Final = "tests/features/test_memory_store.py::TestMemoryStore::"
 _WORKS: Final = "tests/streams/test_worker.py::"
+_TOGETHER: Final = "tests/streams/test_together.py::"
 _READS: Final = "tests/streams/test_transport_chunks.py::"
 _DIVERT: Final = (
     "        await self.divert(partition, records, [(refusal.offset, refusal.reason) for refusal in refusals])\n"
 )
-_CUT: Final = (
-    "            await lasting(lambda: self.recovery.take_over(partition))\n"
-    "            piece, more = await lasting(lambda: self.engine.cut(partition, rest))"
-    "  # noqa: B023  # called at once\n"
-    "            await self.piece(piece, records)\n"
+_COMMITTED: Final = (
+    "        befell = await asyncio.gather(*map(self._commit, pieces, commits), return_exceptions=True)\n"
+    "        there = [number for number, error in enumerate(befell) if error is None]\n"
 )
+_PUBLISHED: Final = "        await publish(self.app, [record for number in there for record in step.records[number]])\n"
 
 COMMIT: Final = [
     Mutation("commit: token", _LUA, "if found[1] ~= token then", "if false then", _IN_REDIS + "test_fenced"),
@@ -107,18 +107,79 @@ ORDER: Final = [
     Mutation(
         "commit before publish",
         _STEPS,
-        "        await lasting(lambda: self.engine.commit(piece, commit))\n"
-        "        await publish(self.app, step.records[0])\n",
-        "        await publish(self.app, step.records[0])\n"
-        "        await lasting(lambda: self.engine.commit(piece, commit))\n",
+        _COMMITTED + _PUBLISHED,
+        "        await publish(self.app, [record for records in step.records for record in records])\n" + _COMMITTED,
         _WORKS + "test_fenced_and_no_longer_the_owner",
     ),
     Mutation(
         "publish before the next commit",
         _STEPS,
-        "        await publish(self.app, step.records[0])\n",
+        _PUBLISHED,
         "",
         _WORKS + "test_published_before_the_next_commit",
+    ),
+    Mutation(
+        "publish only what is committed",
+        _STEPS,
+        "there = [number for number, error in enumerate(befell) if error is None]",
+        "there = list(range(len(befell)))",
+        _TOGETHER + "test_one_is_taken_away_at_its_commit",
+    ),
+    Mutation(
+        "what befell one partition is not forgotten",
+        _STEPS,
+        "            raise error\n",
+        "            pass\n",
+        _WORKS + "test_fenced_and_no_longer_the_owner",
+    ),
+    Mutation(
+        "partitions with different pasts do not share a step",
+        _STEPS,
+        "alike[partition.past].append(",
+        "alike[rests[0][0].past].append(",
+        _TOGETHER + "test_one_is_rebuilt_beside_others",
+    ),
+    Mutation(
+        "a fault leaves the other partitions alone",
+        _WORKER,
+        "if held.partition.cursor.position < chunk.end:",
+        "if False:",
+        _TOGETHER + "test_a_fault_is_its_own_partitions",
+    ),
+    Mutation(
+        "chunks are taken of one seek only",
+        _CHUNKS,
+        "            if consumer.is_current(chunk):\n                mine",
+        "            if True:\n                mine",
+        _READS + "test_what_was_overtaken_by_a_seek_is_not_taken",
+    ),
+    Mutation(
+        "chunks of an earlier assignment are dropped",
+        _CHUNKS,
+        "if self.app.flow_control.is_active() and event.message.generation_id == self.app.consumer_generation_id:",
+        "if True:",
+        _READS + "test_what_was_overtaken_by_a_seek_is_not_taken",
+    ),
+    Mutation(
+        "each call of a turn gets its own answer",
+        "features/redis_together.py",
+        "zip(turn.calls, answers, strict=True)",
+        "zip(turn.calls, list(answers)[::-1], strict=True)",
+        "tests/features/test_redis_together.py::test_each_has_its_own_answer",
+    ),
+    Mutation(
+        "a commit that Redis refused together is made alone",
+        "features/redis_store.py",
+        "if answer is None or isinstance(answer, Exception):",
+        "if answer is None:",
+        "tests/features/test_redis_together.py::test_a_redis_that_has_forgotten_the_script",
+    ),
+    Mutation(
+        "deadlines are looked for again after a commit",
+        _ENGINE,
+        "partition.due_from = min([partition.due_from, *(at for at in commit.deadlines.values() if at is not None)])",
+        "pass",
+        "tests/streams/test_engine.py::test_a_deadline_that_is_new",
     ),
     Mutation(
         "outbox written in the commit",
@@ -137,8 +198,8 @@ ORDER: Final = [
     Mutation(
         "dead letters before the commit",
         _STEPS,
-        _DIVERT + "        rest = chunk\n        while True:\n" + _CUT,
-        "        rest = chunk\n        while True:\n" + _CUT + "    " + _DIVERT,
+        "    " + _DIVERT,
+        "",
         "tests/streams/test_dead_letters.py::test_before_the_commit",
     ),
     Mutation(
@@ -151,7 +212,7 @@ ORDER: Final = [
     Mutation(
         "dead letters of what is too late",
         _STEPS,
-        'late = [(offset, "unverifiable_late") for offset in step.unverifiable(0)]',
+        'late = [(offset, "unverifiable_late") for offset in step.unverifiable(number)]',
         "late: list[tuple[int, str]] = []",
         "tests/streams/test_dead_letters.py::test_tried_again",
     ),
@@ -172,8 +233,9 @@ ORDER: Final = [
     Mutation(
         "acknowledge after publish",
         _CHUNKS,
-        "                yield chunk\n                stand_nowhere()\n                consumer.finish(chunk)",
-        "                consumer.finish(chunk)\n                yield chunk\n                stand_nowhere()",
+        "                    yield chunks\n",
+        "                    for chunk in chunks:\n                        consumer.finish(chunk)\n"
+        "                    yield chunks\n",
         _READS + "test_a_chunk_is_finished_when_the_agent_comes_back",
     ),
     Mutation(
@@ -253,8 +315,8 @@ PLACE: Final = [
     Mutation(
         "seek where a chunk does not continue",
         _WORKER,
-        "if position not in (-1, chunk.start):",
-        "if False:",
+        "if position in (-1, chunk.start):",
+        "if True:",
         _WORKS + "test_continues_at_the_stores_position",
     ),
     Mutation(

@@ -34,7 +34,7 @@ def busy_shop(seed: int, events: int = 160, *, forgets: bool = True) -> list[Pai
             shop.do("purchase", at, None, customer, items=[{"category": name} for name in SUBJECTS[:3]])
         elif roll < 0.9:
             shop.do("view", max(at - 90_000, 0), subject, customer)
-        elif roll < 0.93:
+        elif roll < 0.93 and shop.records:
             shop.records.append(dice.choice(shop.records))
         elif roll < 0.95 and forgets:
             shop.do("forget", at, None, customer)

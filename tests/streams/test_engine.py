@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -16,6 +16,7 @@ from features.redis_store import RedisStore
 from features.store import Commit, PartitionKey, Verdict
 from intents.detect import Setup
 from intents.examples import unpack
+from intents.life import Rules
 from intents.model import Model
 from intents.subjects import SubjectCollision, subject_hash
 from sinks.events import intent_json, intent_record
@@ -433,3 +434,44 @@ def test_random_models_agree_on_chunks() -> None:
     for seed in range(3):
         drive = Drive(setup_of(DEMO_CATALOGUE), model, lanes, max_customers=Random(seed).choice([3, 50]))
         assert asyncio.run(drive.run(shuffled(lanes, seed))).records == whole.records
+
+
+def test_deadlines_are_looked_for_when_one_may_be_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store is asked once for chunks of the same second, and whenever the watermark may have passed a deadline."""
+    asked: list[int] = []
+    due = MemoryStore.due
+
+    async def counted(store: MemoryStore, key: PartitionKey, before_ms: int, limit: int) -> list[tuple[str, int]]:
+        asked.append(before_ms - T)
+        return await due(store, key, before_ms, limit)
+
+    monkeypatch.setattr(MemoryStore, "due", counted)
+    shop = Shop()
+    for at in (0, 100, 900, 1_200, 1_300):
+        shop.clock(at)
+    shop.view(1_400, "tea", 0.3)  # its deadline is that of the horizon
+    for at in (HORIZON + 1_399, HORIZON + 1_400, HORIZON + 1_401):
+        shop.clock(at)
+    bench = Bench()
+    partition, said = bench.claim(), []
+    for number in range(len(shop.records)):
+        ((step, _),) = bench.work(partition, bench.chunk(shop.records[number : number + 1], number))
+        said += [(intent.status, number) for intent in step.intents[0]]
+    assert said == [("detected", 5), ("expired", 8)]
+    assert asked == [1_000, 2_200, HORIZON + 2_399, HORIZON + 2_401]
+
+
+def test_a_deadline_that_is_new() -> None:
+    """A commit's own deadlines may come before those that the store was asked about: none fires too late."""
+    shop = Shop(rules=Rules(horizon_ms=500))
+    shop.clock(0)
+    shop.view(100, "tea", 0.3)
+    shop.clock(700)
+    bench = Bench()
+    bench.engine.setup = replace(bench.setup, rules=shop.rules)
+    partition = bench.claim()
+    said = []
+    for number in range(3):
+        ((step, _),) = bench.work(partition, bench.chunk(shop.records[number : number + 1], number))
+        said += [(intent.status, number) for intent in step.intents[0]]
+    assert said == [("detected", 1), ("expired", 2)]

@@ -14,9 +14,9 @@ from confluent_kafka import Producer
 from faust.types import TP, StreamT
 
 from streams import transport_chunks
-from streams.record_chunk import RecordChunk
+from streams.record_chunk import RecordChunk, joined
 from streams.transport import chunk_app
-from streams.transport_chunks import ChunkConsumer, Chunks, ChunkStream, SeekFailed
+from streams.transport_chunks import ChunkConsumer, Chunks, ChunkStream, ChunkTransport, SeekFailed
 from tests.services import Service
 from tests.streams.transport_workers import Make, Worker, assert_contiguous, crash, pauses
 
@@ -348,6 +348,81 @@ def test_chunks_of_an_earlier_seek_are_dropped() -> None:
         return work, consumer._new_offset(LANE)
 
     assert asyncio.run(agent()) == ([7], 15)
+
+
+OTHER = TP("lane", 1)
+
+
+def taken(fetches: list[list[RecordChunk]], most: int = 100, stale: int = -1) -> list[list[tuple[int, int, int]]]:
+    """Chunks (partition, start, end) that the agent gets of what was queued by fetches, each time that it comes.
+
+    The fetch `stale` is of an assignment before.
+    """
+
+    async def agent() -> list[list[tuple[int, int, int]]]:
+        consumer = sought(10, 7)
+        consumer._generations[OTHER], consumer._finished[OTHER] = 7, 50
+        app = consumer.app
+        cast(ChunkTransport, app.transport).max_records = most
+        app.flow_control.resume()
+        app.consumer_generation_id = 3
+        stream = cast(ChunkStream, app.topic("lane").stream())
+        queue = cast(Any, stream.channel).queue
+        for number, fetched in enumerate(fetches):
+            message = consumer._to_message(LANE, fetched)
+            message.generation_id = 2 if number == stale else 3
+            queue.put_nowait(await cast(Any, stream.channel).decode(message))
+
+        async def fetched_first() -> AsyncIterator[Chunks]:
+            while queue.qsize():
+                yield queue.get_nowait().value
+
+        return [[(it.partition, it.start, it.end) for it in found] async for found in stream._current(fetched_first())]
+
+    return asyncio.run(agent())
+
+
+def other(start: int, end: int, generation: int = 7) -> RecordChunk:
+    """A chunk of the other partition."""
+    return replace(queued(start, end, generation), partition=1)
+
+
+def test_all_that_is_queued_is_taken_at_once() -> None:
+    """Of each partition one chunk, of all that several fetches brought, each continuing the one before it."""
+    fetches = [[queued(10, 20, 7), other(50, 51)], [queued(20, 21, 7)], [other(51, 60), queued(21, 30, 7)]]
+    assert taken(fetches) == [[(0, 10, 30), (1, 50, 60)]]
+
+
+def test_no_more_than_may_be_taken_at_once() -> None:
+    """More than `max_records` wait for the next time, in their order; a chunk is never cut."""
+    fetches = [[queued(10, 20, 7), other(50, 55)], [queued(20, 26, 7)], [queued(26, 30, 7), other(55, 60)]]
+    assert taken(fetches, 15) == [[(0, 10, 20), (1, 50, 55)], [(0, 20, 30), (1, 55, 60)]]
+    assert taken(fetches, 10) == [[(0, 10, 20)], [(1, 50, 55)], [(0, 20, 30)], [(1, 55, 60)]]
+
+
+def test_what_was_overtaken_by_a_seek_is_not_taken() -> None:
+    """Chunks of an earlier seek are dropped in the middle of a queue, too; what follows a hole stands for itself."""
+    fetches = [[queued(10, 20, 7)], [queued(20, 25, 6), other(50, 51)], [queued(20, 30, 7)]]
+    assert taken(fetches) == [[(0, 10, 30), (1, 50, 51)]]
+    assert taken([[queued(10, 20, 7)], [queued(20, 30, 7)], [other(50, 51)]], stale=1) == [[(0, 10, 20), (1, 50, 51)]]
+    missing = replace(queued(20, 30, 7), missing=5)
+    assert taken([[queued(10, 20, 7)], [missing, other(50, 51)]]) == [[(0, 10, 20)], [(0, 20, 30), (1, 50, 51)]]
+    assert taken([[queued(10, 20, 7)], [queued(25, 30, 7)]]) == [[(0, 10, 20)], [(0, 25, 30)]]
+
+
+def test_joined_chunks_are_the_records_in_their_order() -> None:
+    """All columns of chunks that are joined are there, those that had to be said of the first, too."""
+    parts = []
+    for first in (10, 12, 14):
+        part = replace(queued(first, first + 2, 7), keys=[b"k%d" % first] * 2, values=[b"v%d" % first, None])
+        part.timestamps[:] = part.offsets * 7
+        parts.append(replace(part, missing=3 if first == 10 else 0))
+    whole = joined(parts)
+    assert (whole.start, whole.end, whole.missing, whole.generation) == (10, 16, 3, 7)
+    assert whole.offsets.tolist() == list(range(10, 16))
+    assert whole.keys == [b"k10", b"k10", b"k12", b"k12", b"k14", b"k14"]
+    assert whole.values == [b"v10", None, b"v12", None, b"v14", None]
+    assert whole.timestamps.tolist() == [7 * at for at in range(10, 16)]
 
 
 def test_the_start_is_the_stores(embedded_broker: str) -> None:
