@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from urllib.error import HTTPError
@@ -22,6 +22,7 @@ import numpy as np
 import orjson
 from confluent_kafka import Consumer, Message, Producer
 from confluent_kafka import TopicPartition as Place
+from kafka import KafkaAdminClient
 
 from features.core_bundle import CORE
 from features.redis_store import RedisStore
@@ -40,6 +41,7 @@ from streams.wire import Decoder, Records
 from tests.features.building import judged
 from tests.features.naive_log import NaiveLog
 from tests.intents.naive_detect import lines_of
+from tests.services import kafka_admin
 
 PARTITIONS = 8
 ROOT = Path(__file__).parents[1]
@@ -203,9 +205,25 @@ class KafkaRun:
 
         wait_for(there, f"{records} records worked", timeout_s)
 
+    def admin(self) -> AbstractContextManager[KafkaAdminClient]:
+        """Kafka, to change its topics."""
+        return kafka_admin(self.settings.broker)
+
+    def committed(self) -> list[int]:
+        """What the group has committed of each partition, 0 for nothing."""
+        with self.admin() as admin:
+            found = admin.list_group_offsets({self.settings.group: None}).get(self.settings.group, {})
+        offsets = {place.partition: entry.offset for place, entry in found.items()}
+        return [offsets.get(number, 0) for number in range(PARTITIONS)]
+
     def finish(self, *alive: subprocess.Popen[bytes], timeout_s: float = 90.0) -> None:
-        """Wait until everything that was sent has been worked."""
+        """Wait until everything that was sent has been worked, published and acknowledged."""
         self.wait_until(int(self._sent.sum()), *alive, timeout_s=timeout_s)
+
+        def acknowledged() -> bool:
+            return bool(sum(self.committed()) >= self._sent.sum())
+
+        wait_for(acknowledged, "everything acknowledged", timeout_s)
 
     def has_logged(self, text: str, process: subprocess.Popen[bytes]) -> bool:
         """Whether a process has logged `text` so far."""

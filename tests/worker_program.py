@@ -3,7 +3,8 @@
 `python -m tests.worker_program worker SETTINGS.json --die-at POINT:N`: the worker kills itself (SIGKILL) at the n-th
 hit of a point of `tests/fault_points.py`; with `--orders FILE` it looks there for a later order to die, and while there
 is a `memory_order(FILE)`, its memory suffices for no more events at a time than the number in it. An event whose id
-begins with `poison` makes its features raise, as a bug of ours would. `--session-s` is the time-out of its group.
+begins with `poison` makes its features raise, as a bug of ours would. `--session-s` is the time-out of its group,
+`--records` how many it takes at a time.
 """
 
 import argparse
@@ -61,10 +62,12 @@ def main() -> int:
     parser.add_argument("--die-at", default="")
     parser.add_argument("--orders", type=Path)
     parser.add_argument("--session-s", type=float, default=10.0)
+    parser.add_argument("--records", type=int, default=5_000)
     options = parser.parse_args()
     logging.basicConfig(level="INFO", stream=sys.stdout, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     settings = Settings(**orjson.loads(options.settings.read_bytes()))
     chunk_app.__kwdefaults__["session_timeout_s"] = options.session_s  # type: ignore[index]  # it has some
+    chunk_app.__kwdefaults__["max_records"] = options.records  # type: ignore[index]
     if options.kind == "worker":
         from streams.worker_app import make_worker as make
     else:

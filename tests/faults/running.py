@@ -8,14 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
-from kafka import KafkaAdminClient, TopicPartition
+from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 
 from features.redis_store import RedisStore
@@ -24,7 +24,6 @@ from streams.children import free_port, wait_for
 from streams.recordings import RecordingBatch
 from streams.settings import Settings
 from tests.job import PARTITIONS, ROOT, InProcessRun, KafkaRun, without_repeats
-from tests.services import kafka_admin
 
 SESSION_S = 3.0
 """After which the group takes the partitions of a worker that it does not hear of."""
@@ -37,10 +36,6 @@ class FaultRun(KafkaRun):
         super().__init__(settings, folder)
         self.snapshot = snapshot
         self.started = 0
-
-    def admin(self) -> AbstractContextManager[KafkaAdminClient]:
-        """Kafka, to change its topics."""
-        return kafka_admin(self.settings.broker)
 
     def create(self, topic: str, partitions: int = PARTITIONS, settings: Mapping[str, str] | None = None) -> None:
         """Make a topic."""
@@ -108,13 +103,6 @@ class FaultRun(KafkaRun):
             found = admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.LATEST))
         return [found[place].offset for place in places]
 
-    def committed(self) -> list[int]:
-        """What the group has committed of each partition, 0 for nothing."""
-        with self.admin() as admin:
-            found = admin.list_group_offsets({self.settings.group: None}).get(self.settings.group, {})
-        offsets = {place.partition: entry.offset for place, entry in found.items()}
-        return [offsets.get(number, 0) for number in range(PARTITIONS)]
-
     def positions(self) -> list[int]:
         """Redis' position of each partition."""
         return [cursor.position for cursor in self.cursors()]
@@ -130,15 +118,6 @@ class FaultRun(KafkaRun):
             return found
 
         return asyncio.run(ask())
-
-    def finish(self, *alive: subprocess.Popen[bytes], timeout_s: float = 90.0) -> None:
-        """Wait until everything that was sent has been worked, published and acknowledged."""
-        super().finish(*alive, timeout_s=timeout_s)
-
-        def acknowledged() -> bool:
-            return bool(sum(self.committed()) >= self._sent.sum())
-
-        wait_for(acknowledged, "everything acknowledged", timeout_s)
 
     def log_of(self, process: subprocess.Popen[bytes]) -> Path:
         """A process's log."""

@@ -51,7 +51,7 @@ def test_kafka_refuses_intents(job: FaultRun, batch: RecordingBatch) -> None:
     job.send(batch)
     job.configure(job.settings.intents, "max.message.bytes", 200)
     for _ in range(2):
-        with job.worker() as worker:
+        with job.worker(records=500) as worker:
             job.ends(worker, 1, "CannotPublish", "MessageSizeTooLarge", "what is committed stays in Redis", "doctor")
     assert job.count(job.settings.intents, PARTITIONS) == 0 < job.position() <= 2_000
     job.configure(job.settings.intents, "max.message.bytes", 1_000_000)

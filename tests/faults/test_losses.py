@@ -79,7 +79,7 @@ def test_redis_lost_together_with_the_worker(job: FaultRun, batch: RecordingBatc
         job.finish(worker)
     kept = backup(job) if older else {}
     job.send(cut(batch, 1_500, len(batch.keys)))
-    with job.process(die_at="before_publish:4") as doomed:
+    with job.process("worker", "--records", "300", die_at="before_publish:4") as doomed:
         doomed.wait(60)
         assert doomed.returncode == -signal.SIGKILL
     restore(job, kept)

@@ -18,7 +18,7 @@ def test_every_question_comes_to_the_trainer(job: FaultRun, batch: RecordingBatc
     with job.worker() as worker:
         job.finish(worker)
     job.send(cut(batch, half, len(batch.keys)))
-    with job.process(die_at="before_publish:3") as doomed:
+    with job.process("worker", "--records", "300", die_at="before_publish:3") as doomed:
         assert doomed.wait(60) == -signal.SIGKILL, job.logs()
     before = entries_of(job.published(job.settings.examples, 1)[0])
     assert before < told.told
