@@ -50,6 +50,6 @@ async def work_carefully(steps: Steps, partition: Partition, records: Records) -
 
 async def _pass_over(steps: Steps, partition: Partition, records: Records, bug: str) -> None:
     """Dead-letter the one record that detect cannot work, and go on behind it."""
-    await steps.divert(partition, records, [(offset, bug) for offset in records.offsets.tolist()])
+    await steps.divert([(partition, records, [(offset, bug) for offset in records.offsets.tolist()])])
     nothing = Chunk.empty(records.topic, records.partition, records.start, records.end)
     await steps.pieces([(Piece(partition, nothing, []), None)])

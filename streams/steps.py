@@ -15,6 +15,7 @@ from features.events import Chunk
 from features.kinds import CODE
 from features.store import Commit
 from intents.detect import Past
+from sinks.records import Record
 from streams.dead_letters import DeadLetters
 from streams.engine import Engine
 from streams.observer import Observer
@@ -28,6 +29,9 @@ from streams.wire import Decoder, Records
 _log = logging.getLogger(__name__)
 
 _FORGET: Final = CODE["forget"]
+
+Refused = tuple[Partition, Records, Sequence[tuple[int, str]]]
+"""Records of a partition, and the (offset, reason) of those among them that are refused."""
 
 
 @dataclass(slots=True)
@@ -44,10 +48,12 @@ class Steps:
     async def work(self, work: Sequence[tuple[Partition, Records]]) -> None:
         """Decode, divert what is refused, and work the rest in pieces that fit a commit; partitions share steps."""
         rests: list[tuple[Partition, Records, Chunk]] = []
+        refused: list[Refused] = []
         for partition, records in work:
             chunk, refusals = self.decoder.decode(records)
-            await self.divert(partition, records, [(refusal.offset, refusal.reason) for refusal in refusals])
+            refused.append((partition, records, [(refusal.offset, refusal.reason) for refusal in refusals]))
             rests.append((partition, records, chunk))
+        await self.divert(refused)
         while rests:
             cuts = await asyncio.gather(*(self._cut(partition, chunk) for partition, _, chunk in rests))
             alike: defaultdict[Past, list[tuple[Piece, Records | None]]] = defaultdict(list)
@@ -72,10 +78,12 @@ class Steps:
         """
         pieces = [piece for piece, _ in work]
         step, commits = await lasting(lambda: self.engine.step(pieces))
+        late: list[Refused] = []
         for number, (piece, records) in enumerate(work):
             if records is not None and not piece.partition.rebuilding:  # else they were worked, and judged, before
-                late = [(offset, "unverifiable_late") for offset in step.unverifiable(number)]
-                await self.divert(piece.partition, records, late)
+                offsets = step.unverifiable(number)
+                late.append((piece.partition, records, [(offset, "unverifiable_late") for offset in offsets]))
+        await self.divert(late)
         if step.detected.unslotted:
             _log.warning("%d intents found no free slot of their customers", step.detected.unslotted)
         befell = await asyncio.gather(*map(self._commit, pieces, commits), return_exceptions=True)
@@ -94,11 +102,15 @@ class Steps:
     async def _clear(self, piece: Piece) -> None:
         await lasting(lambda: self.engine.clear_outbox(piece.partition))
 
-    async def divert(self, partition: Partition, records: Records, refused: list[tuple[int, str]]) -> None:
-        """Publish dead letters of the (offset, reason) in `refused`, before the commit that passes them."""
-        refused = [(offset, reason) for offset, reason in refused if offset >= partition.acknowledged]
-        if letters := self.dead_letters.of(records, refused):
+    async def divert(self, refused: Sequence[Refused]) -> None:
+        """Publish dead letters of what is refused, before the commits that pass it; none if they are too many."""
+        letters: list[Record] = []
+        for partition, records, found in refused:
+            new = [(offset, reason) for offset, reason in found if offset >= partition.acknowledged]
+            letters += self.dead_letters.of(records, new)
+        if letters:
             self.observer.refused(letters)
             await publish(self.app, letters)
             self.observer.diverted(letters)
-            self.dead_letters.published(records.partition, [offset for offset, _ in refused])
+            for _, records, found in refused:
+                self.dead_letters.published(records.partition, [offset for offset, _ in found])

@@ -134,8 +134,9 @@ def test_two_trainers_that_know_nothing_of_each_other(job: KafkaRun, tmp_path: P
 def test_trainer_paused_longer_than_its_session(job: KafkaRun) -> None:
     """Another goes on meanwhile; what it saves when it wakes is old and right, and it goes on from the other's."""
     most, session = len(lessons()) * 3 // 4, ("--session-s", str(SESSION_S))
+    few = ("--records", "5")
     publish(job, lessons()[:most])
-    with Lineage(job.settings.model_store).watched() as lineage, job.process("train", *session) as zombie:
+    with Lineage(job.settings.model_store).watched() as lineage, job.process("train", *session, *few) as zombie:
         lineage.wait_for(1)
         os.kill(zombie.pid, signal.SIGSTOP)
         assert ModelStore(job.settings.model_store).names()[-1] < f"{most:020d}", "it was paused too late"

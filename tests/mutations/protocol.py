@@ -18,9 +18,6 @@ _IN_MEMORY: Final = "tests/features/test_memory_store.py::TestMemoryStore::"
 _WORKS: Final = "tests/streams/test_worker.py::"
 _TOGETHER: Final = "tests/streams/test_together.py::"
 _READS: Final = "tests/streams/test_transport_chunks.py::"
-_DIVERT: Final = (
-    "        await self.divert(partition, records, [(refusal.offset, refusal.reason) for refusal in refusals])\n"
-)
 _COMMITTED: Final = (
     "        befell = await asyncio.gather(*map(self._commit, pieces, commits), return_exceptions=True)\n"
     "        there = [number for number, error in enumerate(befell) if error is None]\n"
@@ -198,22 +195,22 @@ ORDER: Final = [
     Mutation(
         "dead letters before the commit",
         _STEPS,
-        "    " + _DIVERT,
+        "        await self.divert(refused)\n",
         "",
         "tests/streams/test_dead_letters.py::test_before_the_commit",
     ),
     Mutation(
         "dead letters once",
         _STEPS,
-        "            self.dead_letters.published(records.partition, [offset for offset, _ in refused])\n",
-        "",
+        "                self.dead_letters.published(records.partition, [offset for offset, _ in found])\n",
+        "                pass\n",
         "tests/streams/test_dead_letters.py::test_tried_again",
     ),
     Mutation(
         "dead letters of what is too late",
         _STEPS,
-        'late = [(offset, "unverifiable_late") for offset in step.unverifiable(number)]',
-        "late: list[tuple[int, str]] = []",
+        "offsets = step.unverifiable(number)",
+        "offsets: list[int] = []",
         "tests/streams/test_dead_letters.py::test_tried_again",
     ),
     Mutation(
@@ -226,7 +223,7 @@ ORDER: Final = [
     Mutation(
         "a record with a bug is dead-lettered",
         _HALVING,
-        "    await steps.divert(partition, records, [(offset, bug) for offset in records.offsets.tolist()])\n",
+        "    await steps.divert([(partition, records, [(offset, bug) for offset in records.offsets.tolist()])])\n",
         "",
         _WORKS + "test_one_poisonous_record",
     ),
