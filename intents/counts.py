@@ -84,9 +84,14 @@ class KeyedRows:
         self._slots[slot] = row
 
     def _rehash(self, capacity: int) -> None:
+        mask = capacity - 1
         self._slots = np.full(capacity, -1, dtype=np.int64)
-        for row, key in enumerate(self.keys[: self.size].tolist()):
-            self._place(key, row)
+        row, slot = np.arange(self.size), self._home(self.keys[: self.size], mask)
+        while len(row):
+            free = self._slots[slot] < 0
+            self._slots[slot[free]] = row[free]  # of several for one slot, one stays
+            left = self._slots[slot] != row
+            row, slot = row[left], (slot[left] + 1) & mask
 
 
 def grown(values: F64, rows: int) -> F64:

@@ -22,6 +22,7 @@ STAGES: Final[tuple[tuple[str, Any, str], ...]] = (
     ("decode", wire.Decoder, "decode"),
     ("cut", engine.Engine, "cut"),
     ("read", redis_store.RedisStore, "read"),
+    ("read", redis_store.RedisStore, "_read_together"),
     ("read", engine, "decode"),
     ("merge", detect, "waves"),
     ("candidates", detect, "Pairs"),
@@ -35,6 +36,7 @@ STAGES: Final[tuple[tuple[str, Any, str], ...]] = (
     ("examples", reports.Packer, "records"),
     ("encode", engine.Engine, "_commits"),
     ("commit", redis_store.RedisStore, "commit"),
+    ("commit", redis_store.RedisStore, "_commit_together"),
     ("publish", steps, "publish"),
 )
 """Names of stages, and what belongs to each: a module or class, and what in it."""

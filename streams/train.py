@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from faust.types import TP, StreamT
 
@@ -31,6 +32,9 @@ from streams.transport import ChunkApp, chunk_app
 from streams.transport_chunks import Chunks
 
 _log = logging.getLogger(__name__)
+
+NICE: Final = 10
+"""How much a trainer yields to workers on the same machine: it has time, and they have a customer who waits."""
 
 KEEP = 20
 """Snapshots that stay in the store."""
@@ -188,5 +192,6 @@ def run(settings: Settings, *, warm_start: str = "", scores: Path | None = None)
     """
     first = starting_point(warm_start, CORE) if warm_start else None
     admit(settings, trainer_rights(settings))
+    os.nice(NICE)
     with scores.open("ab") if scores else nullcontext() as file:
         return run_worker(make_trainer(settings, first=first, scores=file))

@@ -18,7 +18,9 @@ from intents.model_store import ModelStore
 from intents.reading import PATIENCE_MS
 from intents.snapshots import content_hash, decode, encode
 from intents.training import Trainer
+from streams import train
 from streams.models import ModelWatch
+from streams.settings import Settings
 from streams.train import KEEP, Training, resume, writing_scores
 from tests.intents.replaying import MINUTE
 from tests.intents.test_training import HORIZON, Ask, Got, T, lesson, taught
@@ -432,3 +434,13 @@ def test_a_warm_start_into_a_store_that_cannot_be_written(store: ModelStore) -> 
     Path(store.url).write_text("in the way of the folder")
     with pytest.raises(OSError, match="models"):
         resume(store, HORIZON, learned_elsewhere())
+
+
+def test_a_trainer_yields_to_workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its process asks for less of the machine than a worker's before it begins."""
+    done: list[object] = []
+    monkeypatch.setattr(train, "admit", lambda *_: None)
+    monkeypatch.setattr(train.os, "nice", done.append)
+    monkeypatch.setattr(train, "run_worker", lambda _: done.append("run") or 0)
+    assert train.run(Settings(model_store=str(tmp_path))) == 0
+    assert done == [train.NICE, "run"] and train.NICE > 0
