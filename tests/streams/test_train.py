@@ -439,8 +439,13 @@ def test_a_warm_start_into_a_store_that_cannot_be_written(store: ModelStore) -> 
 def test_a_trainer_yields_to_workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Its process asks for less of the machine than a worker's before it begins."""
     done: list[object] = []
+
+    def ran(_: object) -> int:
+        done.append("run")
+        return 0
+
     monkeypatch.setattr(train, "admit", lambda *_: None)
-    monkeypatch.setattr(train.os, "nice", done.append)
-    monkeypatch.setattr(train, "run_worker", lambda _: done.append("run") or 0)
+    monkeypatch.setattr("os.nice", done.append)
+    monkeypatch.setattr(train, "run_worker", ran)
     assert train.run(Settings(model_store=str(tmp_path))) == 0
     assert done == [train.NICE, "run"] and train.NICE > 0
