@@ -46,7 +46,11 @@ QUIET: Final = BOTH.has(
 )
 READY: Final = BOTH.has(Gauge("micro_intents_ready", "What /readyz says: 1 ready, 0 not."))
 CHUNK: Final = BOTH.has(
-    Histogram("micro_intents_chunk_records", "Records of a chunk.", (1, 3, 10, 30, 100, 200, 300, 500, 700, 1000))
+    Histogram(
+        "micro_intents_chunk_records",
+        "Records taken at once, of all partitions.",
+        (1, 3, 10, 30, 100, 300, 1_000, 2_000, 5_000),
+    )
 )
 GONE: Final = BOTH.has(
     Counter("micro_intents_records_gone_total", "Records that retention deleted before they were read: lost input.")
