@@ -15,7 +15,7 @@ from benchmarks.part import Part
 from benchmarks.report import write
 
 LINES: Final = Path("build/bench.jsonl")
-PARTS: Final = ("whole_job", "latency", "state", "growth", "trainer")
+PARTS: Final = ("whole_job", "latency", "two_workers", "state", "growth", "trainer")
 NO_RECORDING: Final = ("growth",)
 TIMEOUT_S: Final = 900
 

@@ -1,8 +1,8 @@
 """Whether an event costs more where there is more of everything: in process, without Kafka and Redis, CPU µs an event.
 
 `python -m benchmarks.growth` makes up views of products and a cart now and then, of so many customers, with so many
-events before, of so many subjects, and works the last of them in chunks of 2,000. Of each pair of numbers only one
-differs from the others' usual: 2,000 customers with 30 events each, 64 subjects.
+events before, of so many subjects, in so many partitions, and works the last of them in steps of 5,000. Of these
+numbers one at a time differs from the usual: 10,000 customers with 30 events each, 64 subjects, 8 partitions.
 """
 
 import asyncio
@@ -25,21 +25,28 @@ from streams.inprocess import InProcess
 from streams.recordings import RecordingBatch
 from tests.job import cut, learned
 
-CHUNK = 2_000
+CHUNK = 5_000
 MEASURED = 3
 """Chunks that are timed, the last ones."""
 CASES = {
-    "1,000 customers": (1_000, 30, 64),
-    "10,000 customers": (10_000, 30, 64),
-    "50,000 customers": (50_000, 30, 64),
-    "10 events of each customer": (2_000, 10, 64),
-    "100 events of each customer": (2_000, 100, 64),
-    "300 events of each customer": (2_000, 300, 64),
-    "4 subjects": (2_000, 30, 4),
-    "64 subjects": (2_000, 30, 64),
-    "256 subjects": (2_000, 30, 256),
+    "1,000 customers": (1_000, 30, 64, 8),
+    "10,000 customers": (10_000, 30, 64, 8),
+    "100,000 customers": (100_000, 30, 64, 8),
+    "10,000 customers, 3 events of each": (10_000, 3, 64, 8),
+    "1,000,000 customers, 3 events of each": (1_000_000, 3, 64, 8),
+    "10 events of each customer": (10_000, 10, 64, 8),
+    "30 events of each customer": (10_000, 30, 64, 8),
+    "100 events of each customer": (10_000, 100, 64, 8),
+    "1,500 customers, 30 events of each": (1_500, 30, 64, 8),
+    "1,500 customers, 300 events of each": (1_500, 300, 64, 8),
+    "4 subjects": (10_000, 30, 4, 8),
+    "64 subjects": (10_000, 30, 64, 8),
+    "256 subjects": (10_000, 30, 256, 8),
+    "8 partitions": (10_000, 30, 64, 8),
+    "64 partitions": (10_000, 30, 64, 64),
+    "256 partitions": (10_000, 30, 64, 256),
 }
-"""Customers, events of each, subjects."""
+"""Customers, events of each, subjects, partitions."""
 
 
 def _events(customers: int, each: int, subjects: int) -> Iterator[tuple[bytes, bytes, int]]:
@@ -64,15 +71,15 @@ def _batch(rows: list[tuple[bytes, bytes, int]]) -> RecordingBatch:
     return RecordingBatch(list(keys), list(values), np.array(times, dtype=np.int64), 0)
 
 
-async def _cost(model: Model, case: tuple[int, int, int]) -> float:
+async def _cost(model: Model, case: tuple[int, int, int, int]) -> float:
     catalogue = Catalogue()
-    engine = InProcess(Setup(CORE, catalogue, catalogue.names), model)
-    events = _events(*case)
+    engine = InProcess(Setup(CORE, catalogue, catalogue.names), model, partitions=case[3])
+    events = _events(*case[:3])
     left = case[0] * case[1]
     spent = 0.0
     while left > 0:
         timed = left <= MEASURED * CHUNK
-        size = CHUNK if timed else min(10 * CHUNK, left - MEASURED * CHUNK)
+        size = CHUNK if timed else min(4 * CHUNK, left - MEASURED * CHUNK)
         batch = _batch(list(islice(events, size)))
         began = time.process_time()
         async for _ in engine.run(batch):
@@ -95,7 +102,7 @@ def main(rounds: int) -> None:
             costs[name].append(asyncio.run(_cost(model, CASES[name])))
             update((n + 1) / (rounds * len(CASES)), n + 1)
     spreads = {name: Spread.of(several) for name, several in costs.items()}
-    notes = (f"in process, the last {MEASURED * CHUNK:,} events in chunks of {CHUNK:,}",)
+    notes = (f"in process, the last {MEASURED * CHUNK:,} events in steps of {CHUNK:,}",)
     click.echo(Part("growth", "python -m benchmarks.growth", "µs an event", spreads, notes).line())
 
 

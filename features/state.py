@@ -1,7 +1,8 @@
 """A customer's stored state: one blob with a header, the log's entries, the folded ids, and the slots of their intents.
 
-Blob: HEADER, then `entries` × ENTRY, `ids` × (id, time), `slots` × SLOT, then the slots' notes (msgpack list of bytes).
-Little-endian. A release reads the previous version; an unknown one is refused, never guessed.
+Blob: HEADER, then `entries` × PACKED and `extras` × EXTRA (`packing.py`), `ids` × (id, time), `slots` × SLOT, then the
+slots' notes (msgpack list of bytes). Little-endian. A release reads the previous version (`state_v1.py`); an unknown
+one is refused, never guessed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,11 +13,13 @@ import msgspec
 import numpy as np
 
 from features.kinds import KINDS
-from features.log import ENTRY, I64, ID_LIMIT, MORE, SPAN_MS, Entries, Logs, Memory, expand
+from features.log import I64, ID_LIMIT, MORE, SPAN_MS, Entries, Logs, Memory, expand
+from features.packing import EXTRA, PACKED, has_extra, pack, unpack
+from features.state_v1 import upgraded
 from features.tombstones import REBUILD_MS
 
 MAGIC: Final = 0x494D  # "MI"
-VERSION: Final = 1
+VERSION: Final = 2
 SLOTS: Final = 16
 """Most intents of one customer that are open or cooling down at a time."""
 
@@ -32,7 +35,7 @@ HEADER: Final = np.dtype(
         ("newest", "<i8"),
         ("floor", "<i8"),
         ("complete_since", "<i8"),
-        ("tombstone", "<i8"),  # -1; earlier releases kept it here
+        ("extras", "<u2"),
     ]
 )
 FOLDED: Final = np.dtype([("id", "<u8"), ("time", "<i8")])
@@ -49,6 +52,7 @@ SLOT: Final = np.dtype(
         ("intent_id", "V16"),
     ]
 )
+_OF_V1: Final = MAGIC.to_bytes(2, "little") + b"\x01"
 _SANE_MS: Final = 2**43
 """Times are below this: logs sort by customer and time packed into one number."""
 _notes = msgspec.msgpack.Decoder(list[bytes])
@@ -64,7 +68,7 @@ class States:
     """States of some customers, as columns of one row a customer.
 
     `tombstone` (n,) is the time up to which events are forgotten (-1: none); it is not part of the blob, though
-    read from those of earlier releases: the partition keeps it (`features/tombstones.py`). `since` (n,) is the
+    read from those of version 1: the partition keeps it (`features/tombstones.py`). `since` (n,) is the
     partition's, too: see `begin`. `slots` (n, SLOTS) are SLOT records and `notes[row, slot]` the bytes that a slot's
     owner keeps beside them. `rebuild_ms` is how long tombstones count.
     """
@@ -92,9 +96,7 @@ def decode(customers: Sequence[str], blobs: Sequence[bytes | None]) -> States:
     """States of `customers` from their blobs (None: never seen), in the order given."""
     size = len(customers)
     known = [i for i, blob in enumerate(blobs) if blob is not None]
-    found = [blob for blob in blobs if blob is not None]
-    if any(len(blob) < HEADER.itemsize for blob in found):
-        raise UnreadableState("a state is shorter than its header: restore the store, or rebuild it from the log")
+    found, buried = _newest([blob for blob in blobs if blob is not None])
     width = HEADER.itemsize
     head = np.frombuffer(b"".join([blob[:width] for blob in found]), dtype=HEADER)
     if (head["magic"] != MAGIC).any():
@@ -103,8 +105,10 @@ def decode(customers: Sequence[str], blobs: Sequence[bytes | None]) -> States:
         raise UnreadableState(
             f"a state is not of version {VERSION}: run the release that wrote it, or rebuild from the log"
         )
-    n_entries, n_ids, n_slots = (head[name].astype(np.int64) for name in ("entries", "ids", "slots"))
-    ids_at = width + n_entries * ENTRY.itemsize
+    names = ("entries", "extras", "ids", "slots")
+    n_entries, n_extras, n_ids, n_slots = (head[name].astype(np.int64) for name in names)
+    extras_at = width + n_entries * PACKED.itemsize
+    ids_at = extras_at + n_extras * EXTRA.itemsize
     slots_at = ids_at + n_ids * FOLDED.itemsize
     notes_at = slots_at + n_slots * SLOT.itemsize
     length = np.fromiter(map(len, found), dtype=np.int64, count=len(found))
@@ -112,8 +116,13 @@ def decode(customers: Sequence[str], blobs: Sequence[bytes | None]) -> States:
         raise UnreadableState("a state is cut short: restore the store, or rebuild it from the log")
     if ((n_ids > ID_LIMIT) | (n_slots > SLOTS) | ((n_slots == 0) & (length > notes_at))).any():
         raise UnreadableState(_DAMAGED)
-    at, bt, ct = ids_at.tolist(), slots_at.tolist(), notes_at.tolist()
-    entries = np.frombuffer(b"".join([blob[width:a] for blob, a in zip(found, at, strict=True)]), dtype=ENTRY)
+    et, at, bt, ct = extras_at.tolist(), ids_at.tolist(), slots_at.tolist(), notes_at.tolist()
+    packed = np.frombuffer(b"".join([blob[width:e] for blob, e in zip(found, et, strict=True)]), dtype=PACKED)
+    extras = np.frombuffer(b"".join([blob[e:a] for blob, e, a in zip(found, et, at, strict=True)]), dtype=EXTRA)
+    owner, _ = expand(np.zeros(len(found), dtype=np.int64), n_entries)
+    if (np.bincount(owner[has_extra(packed)], minlength=len(found)) != n_extras).any():
+        raise UnreadableState(_DAMAGED)
+    entries = unpack(packed, extras)
     counts = np.zeros(size, dtype=np.int64)
     counts[known] = n_entries
     logs, free = Logs.of(entries, counts), np.zeros((size, SLOTS), dtype=SLOT)
@@ -121,7 +130,7 @@ def decode(customers: Sequence[str], blobs: Sequence[bytes | None]) -> States:
     states = States(list(customers), logs, Memory.empty(size), np.full(size, -1), free, {}, np.full(size, -1))
     for name in ("newest", "floor", "complete_since", "forced"):
         getattr(states.memory, name)[known] = head[name]
-    states.tombstone[known] = head["tombstone"]
+    states.tombstone[known] = buried
     rows = np.asarray(known, dtype=np.int64)
     if n_ids.any():
         folded = np.frombuffer(b"".join([blob[a:b] for blob, a, b in zip(found, at, bt, strict=True)]), dtype=FOLDED)
@@ -141,13 +150,28 @@ def decode(customers: Sequence[str], blobs: Sequence[bytes | None]) -> States:
     return states
 
 
+def _newest(blobs: list[bytes]) -> tuple[list[bytes], list[int]]:
+    """Blobs as this version would have them, and the tombstones that those of version 1 had (-1: none)."""
+    if any(len(blob) < HEADER.itemsize for blob in blobs):
+        raise UnreadableState("a state is shorter than its header: restore the store, or rebuild it from the log")
+    buried = [-1] * len(blobs)
+    for n in [n for n, blob in enumerate(blobs) if blob[:3] == _OF_V1]:
+        try:
+            blobs[n], buried[n] = upgraded(blobs[n], HEADER)
+        except ValueError as error:
+            raise UnreadableState(_DAMAGED) from error
+    if not all(-1 <= at < _SANE_MS for at in buried):
+        raise UnreadableState(_DAMAGED)
+    return blobs, buried
+
+
 def _check(logs: Logs, head: Entries) -> None:
     """Raise UnreadableState for entries or times that no release has written: they would break what reads them."""
     entries = logs.entries
     key = logs.key()
     sane = (entries["span"] < len(SPAN_MS)).all() and ((entries["kind"] & ~np.uint8(MORE)) < len(KINDS)).all()
     sane &= (entries["time"] >= 0).all() and (entries["time"] < _SANE_MS).all() and (key[1:] >= key[:-1]).all()
-    for name in ("newest", "floor", "complete_since", "tombstone"):
+    for name in ("newest", "floor", "complete_since"):
         sane &= ((head[name] >= -1) & (head[name] < _SANE_MS)).all()
     if not sane:
         raise UnreadableState(_DAMAGED)
@@ -175,16 +199,20 @@ def encode(states: States, bundle: str) -> list[bytes | None]:
     n_entries, n_slots = np.diff(logs.offsets), used.sum(axis=1)
     head = np.zeros(size, dtype=HEADER)
     head["magic"], head["version"], head["bundle"] = MAGIC, VERSION, np.void(bytes.fromhex(bundle))
-    head["entries"], head["ids"], head["slots"] = n_entries, memory.held, n_slots
-    head["tombstone"] = -1
+    packed, extras, has = pack(logs.entries)
+    n_extras = np.bincount(logs.customer[has], minlength=size)
+    head["entries"], head["extras"], head["ids"], head["slots"] = n_entries, n_extras, memory.held, n_slots
     for name in ("newest", "floor", "complete_since", "forced"):
         head[name] = getattr(memory, name)
-    heads, entries = head.tobytes(), np.ascontiguousarray(logs.entries).tobytes()
-    width, per = HEADER.itemsize, ENTRY.itemsize
-    ends = (logs.offsets * per).tolist()
+    heads, entries, more = head.tobytes(), packed.tobytes(), extras.tobytes()
+    width = HEADER.itemsize
+    ends = (logs.offsets * PACKED.itemsize).tolist()
     blobs: list[bytes | None] = [
         heads[i * width : (i + 1) * width] + entries[ends[i] : ends[i + 1]] for i in range(size)
     ]
+    extra_ends = np.concatenate([[0], np.cumsum(n_extras) * EXTRA.itemsize]).tolist()
+    for row in np.flatnonzero(n_extras).tolist():
+        blobs[row] = (blobs[row] or b"") + more[extra_ends[row] : extra_ends[row + 1]]
     for row, tail in _tails(states, used):
         blobs[row] = (blobs[row] or b"") + tail
     nothing = (n_entries == 0) & (memory.held == 0) & (n_slots == 0)

@@ -226,7 +226,8 @@ class Decoder:
         """Reasons, by offset, to refuse what is well formed: reserved kind, key, time."""
         refused: dict[int, str] = {}
         offsets = records.offsets[place]
-        keys = [records.keys[i] for i in place.tolist()] if len(place) != len(records.keys) else list(records.keys)
+        straight = not len(place) or (len(place) == len(records.keys) and bool((np.diff(place) == 1).all()))
+        keys = list(records.keys[: len(place)] if straight else map(records.keys.__getitem__, place.tolist()))
         if keys != [customer.encode() for customer in customers]:
             for i, (key, customer) in enumerate(zip(keys, customers, strict=True)):
                 if key != customer.encode():

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from features.apply import erase, waves
 from features.events import Batch
-from features.state import HEADER, MAGIC, VERSION, decode, encode
+from features.state import MAGIC, decode, encode
+from features.state_v1 import HEADER_V1
 from tests.features.building import HASH, LATENESS_MS, Partition, chunk, end_states, judged, plain, watermarks
 from tests.features.naive_log import DAY, HOUR, STATE, Event, NaiveLog, NaiveLogs
 from tests.features.naive_moves import ANY, CUSTOMERS, START, Move, events_of
@@ -312,8 +313,8 @@ def test_tombstone_ends(days: int) -> None:
 
 def test_a_tombstone_of_an_earlier_release() -> None:
     """A tombstone in a state's blob is honoured, and moves to the partition when the state is next touched."""
-    head = np.zeros(1, dtype=HEADER)
-    head["magic"], head["version"], head["bundle"] = MAGIC, VERSION, np.void(bytes.fromhex(HASH))
+    head = np.zeros(1, dtype=HEADER_V1)
+    head["magic"], head["version"], head["bundle"] = MAGIC, 1, np.void(bytes.fromhex(HASH))
     for name in ("newest", "floor", "complete_since"):
         head[name] = -1
     head["tombstone"] = START

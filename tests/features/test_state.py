@@ -8,30 +8,51 @@ from hypothesis import given, settings
 
 from features.kinds import CODE
 from features.log import ENTRY, ID_LIMIT, MORE
+from features.packing import EXTRA, PACKED
 from features.state import FOLDED, HEADER, SLOT, SLOTS, States, UnreadableState, decode, encode
+from features.state_v1 import HEADER_V1
 from tests.features.building import HASH, Partition, plain
 from tests.features.naive_log import Entry, Event
 from tests.features.naive_moves import ANY, CUSTOMERS, START, Move, events_of
 
 
-def header(version: int = 1, slots: int = 1, entries: int = 2, ids: int = 1, magic: bytes = b"MI") -> bytes:
+def header(
+    version: int = 2, slots: int = 1, entries: int = 2, ids: int = 1, magic: bytes = b"MI", extras: int = 2
+) -> bytes:
     """A state's header, by hand."""
-    numbers = struct.pack("<IqqqQ", 3, START + 9, START - 5, START - 7, 2**64 - 1)
+    numbers = struct.pack("<IqqqH", 3, START + 9, START - 5, START - 7, extras)
     return magic + struct.pack("<BBHH", version, slots, entries, ids) + bytes.fromhex(HASH) + numbers
 
 
-RAW = struct.pack("<qQQIiHBB", START + 9, 2**63, 2**64 - 1, 2**32 - 1, -250, 1, CODE["purchase"] | MORE, 0)
-TILE = struct.pack("<qQQIiHBB", START, 7, 0, 0, 1_000, 65_535, CODE["view"], 2)
+def header_v1(tombstone: int = -1) -> bytes:
+    """A state's header as version 1 had it, by hand."""
+    numbers = struct.pack("<Iqqqq", 3, START + 9, START - 5, START - 7, tombstone)
+    return b"MI" + struct.pack("<BBHH", 1, 1, 2, 1) + bytes.fromhex(HASH) + numbers
+
+
+def time(ms: int) -> bytes:
+    """An entry's time: six bytes."""
+    return struct.pack("<Q", ms % 2**64)[:6]
+
+
+RAW = time(START + 9) + struct.pack("<QQIBB", 2**63, 2**64 - 1, 2**32 - 1, CODE["purchase"] | MORE, 0x80)
+TILE = time(START) + struct.pack("<QQIBB", 7, 0, 0, CODE["view"], 0x82)
+EXTRAS = struct.pack("<iHiH", 1_000, 65_535, -250, 1)
 FOLDED_ID = struct.pack("<Qq", 99, START - 1)
 INTENT = struct.pack("<QqqqqIHB16s", 7, START, START + 1, START + 2, 4_711, 3, 2_500, 1, bytes(range(16)))
 NOTES = b"\x91\xc4\x05hello"
-GOLDEN = header() + TILE + RAW + FOLDED_ID + INTENT + NOTES
-"""A state of version 1, by hand: it must be readable as long as this release or the next one reads version 1."""
+GOLDEN = header() + TILE + RAW + EXTRAS + FOLDED_ID + INTENT + NOTES
+"""A state of version 2, by hand: it must be readable as long as this release or the next one reads version 2."""
+RAW_V1 = struct.pack("<qQQIiHBB", START + 9, 2**63, 2**64 - 1, 2**32 - 1, -250, 1, CODE["purchase"] | MORE, 0)
+TILE_V1 = struct.pack("<qQQIiHBB", START, 7, 0, 0, 1_000, 65_535, CODE["view"], 2)
+GOLDEN_V1 = header_v1() + TILE_V1 + RAW_V1 + FOLDED_ID + INTENT + NOTES
+"""The same as version 1 had it."""
 
 
-def test_golden() -> None:
-    """A state written byte by byte is read as what it says, and written again to the same bytes."""
-    states = decode(["anna"], [GOLDEN])
+@pytest.mark.parametrize("blob", [GOLDEN, GOLDEN_V1])
+def test_golden(blob: bytes) -> None:
+    """A state written byte by byte is read as what it says, and written again as version 2."""
+    states = decode(["anna"], [blob])
     raw = Entry(START + 9, "purchase", 2**63, 2**64 - 1, 2**32 - 1, -250, first=False)
     assert plain(states) == [Entry(START, "view", 7, value=1_000, count=65_535, span="day"), raw]
     memory = states.memory
@@ -44,18 +65,19 @@ def test_golden() -> None:
 
 
 def test_sizes() -> None:
-    """The layout of version 1 does not move."""
-    assert [dtype.itemsize for dtype in (HEADER, ENTRY, FOLDED, SLOT)] == [48, 36, 16, 63]
+    """The layouts of versions 1 and 2 do not move."""
+    assert [dtype.itemsize for dtype in (HEADER, PACKED, EXTRA, FOLDED, SLOT)] == [42, 28, 6, 16, 63]
+    assert [dtype.itemsize for dtype in (HEADER_V1, ENTRY)] == [48, 36]
 
 
 def test_bytes_of_a_usual_customer() -> None:
-    """30 entries take 1,128 bytes; with an intent and its note still less than 1.3 kB."""
+    """30 entries take 882 bytes; with an intent and its note still less than 1.1 kB."""
     partition = Partition(["anna"])
     partition.run([Event("anna", "view", START + i, i + 1, (i,)) for i in range(30)])
-    assert len(partition.blobs[0] or b"") == 48 + 30 * 36 == 1_128
+    assert len(partition.blobs[0] or b"") == 42 + 30 * 28 == 882
     states = partition.state("anna")
     states.slots["subject"][0, 0], states.notes[0, 0] = 7, bytes(60)
-    assert len(encode(states, HASH)[0] or b"") < 1_300
+    assert len(encode(states, HASH)[0] or b"") < 1_100
 
 
 def test_bytes_of_the_busiest_customer() -> None:
@@ -63,7 +85,7 @@ def test_bytes_of_the_busiest_customer() -> None:
     partition = Partition(["anna"])
     partition.run([Event("anna", "view", START + i * 10**7, i + 1, (i,)) for i in range(2_000)])
     blob = partition.blobs[0] or b""
-    assert 48 + (112 + 64) * 36 + ID_LIMIT * 16 <= len(blob) <= 48 + (128 + 64) * 36 + ID_LIMIT * 16 < 8_000
+    assert 42 + (112 + 64) * 28 + ID_LIMIT * 16 <= len(blob) <= 42 + (128 + 64) * 34 + ID_LIMIT * 16 < 8_000
 
 
 @settings(max_examples=40, derandomize=True, database=None)
@@ -76,7 +98,10 @@ def test_round_trip(moves: list[Move]) -> None:
     assert encode(decode(CUSTOMERS, blobs), HASH) == blobs
     assert [encode(decode([name], [blob]), HASH)[0] for name, blob in zip(CUSTOMERS, blobs, strict=True)] == blobs
     mixed = [*blobs, None, GOLDEN, None, *blobs]
-    assert encode(decode([str(i) for i in range(len(mixed))], mixed), HASH) == mixed
+    names = [str(i) for i in range(len(mixed))]
+    assert encode(decode(names, mixed), HASH) == mixed
+    before = [GOLDEN_V1 if blob == GOLDEN else blob for blob in mixed]
+    assert encode(decode(names, before), HASH) == mixed
 
 
 def test_nobody_known() -> None:
@@ -124,8 +149,11 @@ def test_slots_move_to_the_front() -> None:
 @pytest.mark.parametrize(
     ("blob", "words"),
     [
-        (GOLDEN.replace(header(), header(version=2)), "not of version 1"),
-        (GOLDEN.replace(header(), header(version=0)), "not of version 1"),
+        (GOLDEN.replace(header(), header(version=3)), "not of version 2"),
+        (GOLDEN.replace(header(), header(version=0)), "not of version 2"),
+        (GOLDEN.replace(header(), header(extras=1)), "damaged"),
+        (GOLDEN.replace(header(), header(extras=3)), "damaged|cut short"),
+        (GOLDEN.replace(TILE, TILE[:-1] + b"\x02"), "damaged"),  # it has an extra, but does not say so
         (GOLDEN.replace(header(), header(magic=b"IM")), "none of ours"),
         (b"", "shorter than its header"),
         (b"{}", "shorter than its header"),
@@ -135,13 +163,16 @@ def test_slots_move_to_the_front() -> None:
         (GOLDEN.replace(NOTES, b"\x92\xc4\x05hello\xc4\x00"), "damaged"),
         (GOLDEN.replace(NOTES, b"\x90"), "damaged"),
         (GOLDEN.replace(NOTES, b"\xc4\x05hello"), "damaged"),
-        (header(slots=0) + TILE + RAW + FOLDED_ID + b"x", "damaged"),
+        (header(slots=0) + TILE + RAW + EXTRAS + FOLDED_ID + b"x", "damaged"),
         (GOLDEN.replace(TILE + RAW, RAW + TILE), "damaged"),  # not in order of time
-        (GOLDEN.replace(TILE, TILE[:-1] + b"\x03"), "damaged"),  # a slice of no length that we know
-        (GOLDEN.replace(TILE, TILE[:-2] + b"\x7f\x02"), "damaged"),  # no kind
-        (GOLDEN.replace(TILE, struct.pack("<q", -1) + TILE[8:]), "damaged"),
-        (GOLDEN.replace(RAW, struct.pack("<q", 2**43) + RAW[8:]), "damaged"),
-        (GOLDEN.replace(header(), header()[:-8] + struct.pack("<q", 2**62)), "damaged"),  # forgotten for ever
+        (GOLDEN.replace(TILE, TILE[:-1] + b"\x83"), "damaged"),  # a slice of no length that we know
+        (GOLDEN.replace(TILE, TILE[:-2] + b"\x7f\x82"), "damaged"),  # no kind
+        (GOLDEN.replace(TILE, time(-1) + TILE[6:]), "damaged"),
+        (GOLDEN.replace(RAW, time(2**43) + RAW[6:]), "damaged"),
+        (GOLDEN_V1.replace(header_v1(), header_v1(2**62)), "damaged"),  # forgotten for ever
+        (GOLDEN_V1.replace(header_v1(), header_v1(-2)), "damaged"),
+        (GOLDEN_V1.replace(RAW_V1, struct.pack("<q", 2**62) + RAW_V1[8:]), "damaged"),
+        (GOLDEN_V1.replace(TILE_V1, struct.pack("<q", -1) + TILE_V1[8:]), "damaged"),
         (GOLDEN.replace(INTENT, INTENT.replace(b"\x01" + bytes(range(16)), b"\x02" + bytes(range(16)))), "damaged"),
     ],
 )
@@ -155,6 +186,7 @@ def test_unreadable(blob: bytes, words: str) -> None:
 
 def test_truncated() -> None:
     """A state cut short anywhere is refused."""
-    for length in range(len(GOLDEN)):
-        with pytest.raises(UnreadableState):
-            decode(["anna", "ben"], [GOLDEN[:length], GOLDEN])
+    for whole in (GOLDEN, GOLDEN_V1):
+        for length in range(len(whole)):
+            with pytest.raises(UnreadableState):
+                decode(["anna", "ben"], [whole[:length], GOLDEN])

@@ -14,7 +14,6 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from features.memory_store import MemoryStore
 from features.state import States, decode, encode
 from features.store import PartitionKey
 from intents import examples, snapshots
@@ -64,13 +63,6 @@ def day_of_a_shop() -> Drive:
     catalogue = Catalogue()
     drive = Drive(Setup(STEERED, catalogue, catalogue.names), shop.model, [shop.records], with_examples=True)
     return asyncio.run(drive.run(in_chunks(drive.lanes, 120)))
-
-
-def blob_of(customer: str) -> bytes:
-    """A customer's state after that day."""
-    store = day_of_a_shop().store
-    assert isinstance(store, MemoryStore)
-    return store._partitions[KEY].states[customer]
 
 
 def state_values(blob: bytes) -> Any:
@@ -214,7 +206,8 @@ def snapshot_values(content: bytes) -> Any:
 
 
 FORMATS: Final = {
-    "state-v1": Format(state_values, state_again, lambda: blob_of(CUSTOMER)),
+    "state-v1": Format(state_values, state_again, lambda: b""),
+    "state-v2": Format(state_values, state_again, lambda: state_again(bytes_of("state-v1")) or b""),
     "outbox-v1": Format(outbox_values, lambda b: pack_outbox(unpack_outbox(b)), lambda: pack_outbox(_last_records())),
     "examples-v1": Format(examples_values, examples_again, lambda: b""),
     "examples-v2": Format(choices_values, examples_again, lambda: day_of_a_shop().lessons[-1]),

@@ -41,9 +41,10 @@ def test_the_newest_is_what_is_written(name: str) -> None:
 
 def test_the_files_are_worth_their_names() -> None:
     """They hold every part of their format: tiles, folded ids, open and cooling intents, names, outcomes, headers."""
-    state = values_of("state-v1")
-    assert {entry[-1] for entry in state["entries"]} == {"raw", "hour", "day"}
-    assert len(state["folded"]) == 64 and state["memory"]["floor"] > 0 and len(state["notes"]) == 3
+    for name in ("state-v1", "state-v2"):
+        state = values_of(name)
+        assert {entry[-1] for entry in state["entries"]} == {"raw", "hour", "day"}
+        assert len(state["folded"]) == 64 and state["memory"]["floor"] > 0 and len(state["notes"]) == 3
     asked = values_of("examples-v1")
     assert len(asked["asked"]) > 10 and len(asked["outcomes"]) == 3 and len(asked["recent"]) > 6 and asked["head"][-1]
     chosen = values_of("examples-v2")
@@ -87,7 +88,7 @@ def test_notes_without_soon_are_read() -> None:
 def _later(name: str) -> bytes:
     content = bytes_of(name)
     if name.startswith("state"):
-        return content[:2] + b"\x02" + content[3:]
+        return content[:2] + b"\x03" + content[3:]
     if name.startswith("snapshot"):
         return b"MISNAP04" + content[8:]
     if name.startswith("outbox"):

@@ -110,6 +110,13 @@ TIME: Final = [
         "tests/streams/test_recovery.py::test_no_idle_time_while_rebuilding",
     ),
     Mutation(
+        "a record is judged by its own key",
+        "streams/wire.py",
+        "straight = not len(place) or (len(place) == len(records.keys) and bool((np.diff(place) == 1).all()))",
+        "straight = len(place) == len(records.keys)",
+        "tests/streams/test_wire.py::test_a_basket_beside_a_refused_record",
+    ),
+    Mutation(
         "watermark: the broker's bound",
         "streams/wire.py",
         "clock = np.where(stamp >= 0, np.minimum(time, stamp + AHEAD_MS), time)",

@@ -40,6 +40,20 @@ LOSS: Final = [
         "tests/streams/test_engine.py::test_small_commits",
     ),
     Mutation(
+        "states of the version before are read",
+        "features/state.py",
+        "blobs[n], buried[n] = upgraded(blobs[n], HEADER)",
+        "pass",
+        "tests/features/test_state.py::test_golden",
+    ),
+    Mutation(
+        "a state's extras are those that its entries say",
+        "features/state.py",
+        "if (np.bincount(owner[has_extra(packed)], minlength=len(found)) != n_extras).any():",
+        "if False:",
+        "tests/features/test_state.py::test_unreadable",
+    ),
+    Mutation(
         "a claim looks for a loss",
         _CLAIMS,
         "        await lasting(lambda: self.recovery.settle(found))\n",

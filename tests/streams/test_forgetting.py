@@ -5,11 +5,13 @@ import copy
 import random
 from typing import Any, Final
 
+import numpy as np
 import orjson
 import pytest
 
 from features.memory_store import MemoryStore
-from features.state import decode, encode
+from features.state import MAGIC, decode
+from features.state_v1 import HEADER_V1
 from features.store import PartitionKey, StoreUnavailable
 from features.tombstones import REBUILD_MS, Tombstones, customer_key
 from intents.detect import Setup
@@ -271,16 +273,12 @@ def test_tombstones_of_earlier_releases_survive() -> None:
     shop = Shop()
     shop.view(0, "tea", 0.4, "anna")
     app, store = StandIn(shop.records), TroubledStore()
-    (blob,) = encode(decode(["anna"], [None]), STEERED.hash)
-    assert blob is None
-    states = decode(["anna"], [None])
-    states.slots["subject"][0, 0] = 1
-    (blob,) = encode(states, STEERED.hash)
-    assert blob is not None
-    head = bytearray(blob[:48])
-    head[3], head[40:48] = 0, (T + 5).to_bytes(8, "little")
+    head = np.zeros(1, dtype=HEADER_V1)
+    head["magic"], head["version"], head["tombstone"] = MAGIC, 1, T + 5
+    for name in ("newest", "floor", "complete_since"):
+        head[name] = -1
     asyncio.run(store.claim(KEY, "older"))
-    store._partitions[KEY].states["anna"] = bytes(head)
+    store._partitions[KEY].states["anna"] = head.tobytes()
     run(app, store)
     assert (app.of("intents"), store.states()) == ([], {})
     assert store._partitions[KEY].forgotten == {customer_key("anna", KEPT): T + 5}

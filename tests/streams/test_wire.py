@@ -495,6 +495,14 @@ def test_part_of_records() -> None:
     assert Decoder(Catalogue()).decode(part)[0].event_ids == ["e1", "e2"]
 
 
+def test_a_basket_beside_a_refused_record() -> None:
+    """One record less and one line more are as many events as records: each is still judged by its own key."""
+    basket = json.dumps(GOOD | {"items": [{"category": "tea"}, {"category": "cups"}]}).encode()
+    for values in ([None, basket], [basket, b"{"]):
+        chunk, refusals = decode(values, [None if value != basket else b"anna" for value in values])
+        assert len(chunk) == 2 and [refusal.offset for refusal in refusals] == [values.index(basket) ^ 1]
+
+
 # Anything
 
 
