@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from features.memory_store import MemoryStore
-from features.state import MAGIC, decode
+from features.state import MAGIC, decode, encode
 from features.state_v1 import HEADER_V1
 from features.store import PartitionKey, StoreUnavailable
 from features.tombstones import REBUILD_MS, Tombstones, customer_key
