@@ -51,6 +51,7 @@ class Nodes:
         self._owners: dict[int, str] = {}  # by slot; empty for a Redis that is no cluster
         self._masters: list[str] = []
         self._stale = True
+        self._alone = False  # Redis has said so
         self._learning = asyncio.Lock()
         for seed in self._seeds:
             self._node(seed)  # refuses a wrong URL at once
@@ -58,7 +59,7 @@ class Nodes:
     @property
     def are_one(self) -> bool:
         """Whether there is no cluster, as far as was found out."""
-        return not self._owners and not self._stale
+        return self._alone and not self._owners
 
     async def of(self, key: str) -> Node:
         """The node that owns a key's slot, as far as is known."""
@@ -127,7 +128,8 @@ class Nodes:
     def _not_told(self, said: str) -> None:
         """No cluster, or its slots are not told to this user, who then learns from each MOVED."""
         self._stale = said.startswith("BUSY")
-        if "cluster support disabled" in said and len(self._seeds) > 1:
+        self._alone = "cluster support disabled" in said
+        if self._alone and len(self._seeds) > 1:
             raise StoreUnavailable("Redis: several addresses are for a cluster, and these are none: name one")
 
     async def _adopt(self, asked: str, slots: list[list[object]]) -> None:

@@ -40,11 +40,15 @@ class Together(Generic[Item, Answered]):
             self._turn = None
         try:
             answers = await self._ask([item for item, _ in turn.calls])
-        except Exception as error:  # noqa: BLE001  # it is raised where the call was made
+        except BaseException as error:
             for _, waiting in turn.calls:
-                if not waiting.done():
-                    waiting.set_exception(error)
-            return
+                if isinstance(error, asyncio.CancelledError):
+                    waiting.cancel()
+                elif not waiting.done():
+                    waiting.set_exception(error)  # it is raised where the call was made
+            if isinstance(error, Exception):
+                return
+            raise
         for (_, waiting), answer in zip(turn.calls, answers, strict=True):
             if not waiting.done():
                 waiting.set_result(answer)

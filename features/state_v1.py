@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 
 from features.log import ENTRY
-from features.packing import pack
+from features.packing import HAS_EXTRA, pack
 
 HEADER_V1: Final = np.dtype(
     [
@@ -29,8 +29,8 @@ def upgraded(blob: bytes, header: np.dtype) -> tuple[bytes, int]:
     (old,) = np.frombuffer(blob[: HEADER_V1.itemsize], dtype=HEADER_V1)
     rest = HEADER_V1.itemsize + int(old["entries"]) * ENTRY.itemsize
     entries = np.frombuffer(blob[HEADER_V1.itemsize : rest], dtype=ENTRY, count=int(old["entries"]))
-    if (entries["time"] < 0).any() or (entries["time"] >= 2**48).any():
-        raise ValueError("a time that no release has written")
+    if (entries["time"] < 0).any() or (entries["time"] >= 2**48).any() or (entries["span"] >= HAS_EXTRA).any():
+        raise ValueError("a time or a span that no release has written")
     packed, extras, _ = pack(entries)
     head = np.zeros(1, dtype=header)
     for name in HEADER_V1.names or ():

@@ -50,8 +50,8 @@ class Note(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Change:
     """One change of an intent.
 
-    `event` is the batch's event before (deadline) or at which it is published, or the number of events of its part if
-    none of them is late enough; `candidate` is the scored pair that caused it, -1 if none did.
+    `event` is the batch's event before (deadline) or at which it is published, or the end of its part if none of them
+    is late enough; `candidate` is the scored pair that caused it, -1 if none did.
     """
 
     part: int

@@ -69,7 +69,7 @@ class Claims:
         if self.fitness is not None:
             await lasting(self.fitness.look)
         held = self.held.get(tp.partition)
-        if held is None or held.generation != generation:
+        if held is None or held.generation != generation or held.partition.unpublished:  # a claim publishes it
             held = self.held[tp.partition] = Held(await self._claim(tp), generation, time.monotonic())
             self._acknowledge(held)
             _log.info("claimed %s/%d, next is %d", *tp, held.partition.cursor.position)

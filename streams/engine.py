@@ -113,8 +113,9 @@ class Engine:
         ):  # with the first record's customer it could be one too many
             customer, at = due[most - 1]
             names = [name for name, _ in due[: most - 1]]
-            burst, bound = chunk.part(0, 0, chunk.start, chunk.start), Bound(at, customer.encode())
-            return Piece(partition, burst, names, bound, before=int(chunk.offset[0])), chunk
+            first = int(chunk.offset[0])  # what is before it was refused, or is a hole
+            burst, bound = chunk.part(0, 0, chunk.start, first), Bound(at, customer.encode())
+            return Piece(partition, burst, names, bound), chunk.part(0, len(chunk), first, chunk.end)
         size = len(chunk)
         while True:
             passed = (name for name, at in due if at < marks[size - 1])
@@ -141,8 +142,8 @@ class Engine:
         names = [name for name, _ in due[: self.max_customers]]
         if len(due) > self.max_customers:
             customer, first = due[self.max_customers]
-            return Piece(partition, nothing, names, Bound(first, customer.encode()), before=at)
-        return Piece(partition, nothing, names, advance_ms=watermark_ms, before=at)
+            return Piece(partition, nothing, names, Bound(first, customer.encode()))
+        return Piece(partition, nothing, names, advance_ms=watermark_ms)
 
     async def _due(self, partition: Partition, watermark_ms: int) -> list[tuple[str, int]]:
         """Customers with a deadline before the watermark, the earliest first, one more than a commit takes at most.
@@ -195,7 +196,7 @@ class Engine:
             elif change.event < batch.starts[change.part + 1]:
                 position = int(batch.offset[change.event])
             else:
-                position = pieces[change.part].before
+                position = pieces[change.part].chunk.end
             intents[change.part].append(intent)
             records[change.part].append(intent_record(intent, intent_json(intent), self.topics.intents, mark, position))
         return Step(list(pieces), batch, customers, detected, intents, records)

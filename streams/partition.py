@@ -28,7 +28,7 @@ class Partition:
     many partitions the topic had, and which id, when its states were made (0 and "": not known). After a loss of
     states: `acknowledged` is the offset before which everything was published, examples too; `last` that of the last
     record for which any intent was (-1: none), and `answered` the subjects of these. No deadline in the store is before
-    `due_from` (UTC ms).
+    `due_from` (UTC ms). `unpublished`: the last commit's outbox may wait in the store, and must not be overwritten.
     """
 
     key: PartitionKey
@@ -42,6 +42,7 @@ class Partition:
     answered: frozenset[int] = frozenset()
     topic_id: str = ""
     due_from: int = -1
+    unpublished: bool = False
 
     @property
     def watermark_ms(self) -> int:
@@ -68,8 +69,7 @@ class Piece:
 
     A chunk, the customers it touches or finds due, and which deadlines it may fire.
 
-    A chunk without events moves the watermark to `advance_ms`, if that is later; its deadlines fire before the source
-    offset `before`.
+    A chunk without events moves the watermark to `advance_ms`, if that is later.
     """
 
     partition: Partition
@@ -77,4 +77,3 @@ class Piece:
     customers: list[str]
     bound: Bound | None = None
     advance_ms: int = -1
-    before: int = -1

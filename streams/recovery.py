@@ -78,9 +78,10 @@ class Recovery:
             return
         begin, end = await self.app.bounds(key.topic, key.partition)
         if until > end or published.last >= end:
+            told = max(published.last, published.position - 1)
             raise PositionLost(
                 f"{key.topic}/{key.partition} ends at {end}, but {acknowledged} is committed, and the topic "
-                f"{self.engine.topics.intents} speaks of its record {published.last}: it was made anew, or has lost "
+                f"{self.engine.topics.intents} speaks of its record {told}: it was made anew, or has lost "
                 "records. Restore it, or make the topic of intents and the consumer group anew, too"
             )
         first, worked = max(start, begin), max(until, published.last + 1)

@@ -7,9 +7,9 @@ share steps: what a step costs, and what it waits for, hardly depends on how man
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, TypeVar, cast
 
 from features.events import Chunk
 from features.kinds import CODE
@@ -27,6 +27,7 @@ from streams.transport import ChunkApp
 from streams.wire import Decoder, Records
 
 _log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 _FORGET: Final = CODE["forget"]
 
@@ -55,12 +56,13 @@ class Steps:
             rests.append((partition, records, chunk))
         await self.divert(refused)
         while rests:
-            cuts = await asyncio.gather(*(self._cut(partition, chunk) for partition, _, chunk in rests))
+            cuts = await _all(self._cut(partition, chunk) for partition, _, chunk in rests)
             alike: defaultdict[Past, list[tuple[Piece, Records | None]]] = defaultdict(list)
             for (piece, _), (partition, records, _) in zip(cuts, rests, strict=True):
                 alike[partition.past].append((piece, records))
             for pieces in alike.values():
-                await self.pieces(pieces)
+                for some in _together(pieces, self.engine.max_customers):
+                    await self.pieces(some)
             rests = [
                 (partition, records, more)
                 for (partition, records, _), (_, more) in zip(rests, cuts, strict=True)
@@ -86,15 +88,17 @@ class Steps:
         await self.divert(late)
         if step.detected.unslotted:
             _log.warning("%d intents found no free slot of their customers", step.detected.unslotted)
+        for piece in pieces:
+            piece.partition.unpublished = True
         befell = await asyncio.gather(*map(self._commit, pieces, commits), return_exceptions=True)
         there = [number for number, error in enumerate(befell) if error is None]
         await publish(self.app, [record for number in there for record in step.records[number]])
+        for number in there:
+            pieces[number].partition.unpublished = False
         clearing = [self._clear(pieces[number]) for number in there if (pieces[number].chunk.kind == _FORGET).any()]
         befell += await asyncio.gather(*clearing, return_exceptions=True)
         self.observer.worked(step, [(number, work[number][1]) for number in there])
-        errors = [error for error in befell if error is not None]
-        for error in sorted(errors, key=lambda error: not isinstance(error, FATAL)):
-            raise error
+        _raise_worst(befell)
 
     async def _commit(self, piece: Piece, commit: Commit) -> None:
         await lasting(lambda: self.engine.commit(piece, commit))
@@ -114,3 +118,30 @@ class Steps:
             self.observer.diverted(letters)
             for _, records, found in refused:
                 self.dead_letters.published(records.partition, [offset for offset, _ in found])
+
+
+def _together(work: Sequence[tuple[Piece, Records | None]], most: int) -> Iterator[list[tuple[Piece, Records | None]]]:
+    """Pieces in groups of at most `most` customers, or one piece: so many states come in one answer, and go in one."""
+    group: list[tuple[Piece, Records | None]] = []
+    customers = 0
+    for piece, records in work:
+        customers += len(piece.customers)
+        if group and customers > most:
+            yield group
+            group, customers = [], len(piece.customers)
+        group.append((piece, records))
+    yield group
+
+
+async def _all(calls: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
+    """What all calls give; what befell one of them is raised when the others are through: none goes on by itself."""
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    _raise_worst(found)
+    return cast(list[_T], found)
+
+
+def _raise_worst(found: Iterable[object]) -> None:
+    """Raise an error that is among these, one of FATAL first."""
+    errors = [error for error in found if isinstance(error, BaseException)]
+    for error in sorted(errors, key=lambda error: not isinstance(error, FATAL)):
+        raise error

@@ -131,7 +131,7 @@ def test_a_redis_that_is_away() -> None:
 
     async def work() -> list[Any]:
         store = RedisStore.from_url("redis://127.0.0.1:1", timeout_s=0.5)
-        store._link._nodes._stale = False  # as after an answer
+        store._link._nodes._not_told("cluster support disabled")
         reads = [store.read(key, Cursor("mine", 0, -1, -1), ["anna"]) for key in KEYS]
         async with asyncio.timeout(5):
             return await asyncio.gather(*reads, return_exceptions=True)
@@ -140,6 +140,22 @@ def test_a_redis_that_is_away() -> None:
 
 
 # Without Redis
+
+
+@pytest.mark.parametrize(
+    ("said", "one"),
+    [
+        ("This instance has cluster support disabled", True),
+        ("NOPERM this user has no permissions to run the 'cluster|slots' command", False),
+        ("unknown command 'CLUSTER'", False),
+    ],
+)
+def test_only_a_redis_that_says_so_is_one(said: str, *, one: bool) -> None:
+    """Where nobody tells of slots there may be a cluster, whose partitions are not to be asked in one transaction."""
+    store = RedisStore.from_url("redis://127.0.0.1:1")
+    assert not store._link.is_one
+    store._link._nodes._not_told(said)
+    assert store._link.is_one is one
 
 
 def test_turns() -> None:

@@ -171,6 +171,7 @@ def test_slots_move_to_the_front() -> None:
         (GOLDEN.replace(RAW, time(2**43) + RAW[6:]), "damaged"),
         (GOLDEN_V1.replace(header_v1(), header_v1(2**62)), "damaged"),  # forgotten for ever
         (GOLDEN_V1.replace(header_v1(), header_v1(-2)), "damaged"),
+        (GOLDEN_V1.replace(TILE_V1, TILE_V1[:-1] + b"\x82"), "damaged"),
         (GOLDEN_V1.replace(RAW_V1, struct.pack("<q", 2**62) + RAW_V1[8:]), "damaged"),
         (GOLDEN_V1.replace(TILE_V1, struct.pack("<q", -1) + TILE_V1[8:]), "damaged"),
         (GOLDEN.replace(INTENT, INTENT.replace(b"\x01" + bytes(range(16)), b"\x02" + bytes(range(16)))), "damaged"),

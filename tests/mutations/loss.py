@@ -28,16 +28,16 @@ LOSS: Final = [
     Mutation(
         "a quiet partition's deadlines tell it too",
         _ENGINE,
-        "return Piece(partition, nothing, names, advance_ms=watermark_ms, before=at)",
-        "return Piece(partition, nothing, names, advance_ms=watermark_ms)",
+        "position = pieces[change.part].chunk.end",
+        "position = -1",
         "tests/streams/test_recovery.py::test_idle_time_stays_passed",
     ),
     Mutation(
-        "a burst of deadlines tells the record they come before",
-        _ENGINE,
-        "names, bound, before=int(chunk.offset[0]))",
-        "names, bound)",
-        "tests/streams/test_engine.py::test_small_commits",
+        "an outbox that was not published is not overwritten",
+        _CLAIMS,
+        " or held.partition.unpublished:",
+        ":",
+        "tests/streams/test_worker.py::test_a_quiet_tick_after_a_publication_that_failed",
     ),
     Mutation(
         "states of the version before are read",

@@ -125,8 +125,8 @@ ORDER: Final = [
     Mutation(
         "what befell one partition is not forgotten",
         _STEPS,
-        "            raise error\n",
-        "            pass\n",
+        "FATAL)):\n        raise error\n",
+        "FATAL)):\n        pass\n",
         _WORKS + "test_fenced_and_no_longer_the_owner",
     ),
     Mutation(
@@ -270,8 +270,8 @@ PLACE: Final = [
     Mutation(
         "a claim for each assignment",
         _CLAIMS,
-        "if held is None or held.generation != generation:",
-        "if held is None:",
+        "held.generation != generation or ",
+        "",
         _WORKS + "test_a_tick_claims_and_publishes",
     ),
     Mutation(

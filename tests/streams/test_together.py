@@ -125,6 +125,23 @@ def test_each_as_if_it_were_alone(seed: int, monkeypatch: pytest.MonkeyPatch) ->
     same_as_alone(app, store)
 
 
+def test_a_step_is_not_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Partitions share a step only as far as one commit's customers go, or one read would take too long."""
+    seen: list[list[int]] = []
+    step = Engine.step
+
+    async def counted(engine: Engine, pieces: Any) -> Any:
+        seen.append([len(piece.customers) for piece in pieces])
+        return await step(engine, pieces)
+
+    monkeypatch.setattr(Engine, "step", counted)
+    app, store = Several([busy_shop(number) for number in range(5)]), TroubledStore()
+    asyncio.run(app.deliver(app.worker(store, most=6), random.Random(5), most=8))
+    assert all(len(customers) == 1 or sum(customers) <= 6 for customers in seen)
+    assert max(map(len, seen)) > 1
+    same_as_alone(app, store)
+
+
 def test_all_is_published_before_the_next_commit() -> None:
     """Before a partition's next commit everything of its last one is published, whatever the others wait for."""
     shop = Shop()

@@ -77,6 +77,20 @@ def test_an_outbox_that_was_found_cannot_be_published() -> None:
     assert store.outbox() == left != []
 
 
+def test_a_quiet_tick_after_a_publication_that_failed(clock: Clock) -> None:
+    """What could not be published is published before the partition's next commit, though a tick comes in between."""
+    app, store = StandIn(wishes(), refuse=refused("intents", MessageSizeTooLargeError())), TroubledStore()
+    made = worker(app, store, idle_s=60)
+    with pytest.raises(CannotPublish):
+        asyncio.run(app.deliver(made.work))
+    left = store.outbox()
+    app.refuse, app.sought = lambda _: None, len(app.records)
+    for _ in range(3):
+        clock.now += 61
+        asyncio.run(made.tick())
+    assert app.published[: len(left)] == left != []
+
+
 def test_published_before_the_next_commit() -> None:
     """Of each piece everything is published before the next one is committed."""
     app, store, seen = StandIn(wishes(6)), TroubledStore(), []
