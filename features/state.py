@@ -97,14 +97,7 @@ def decode(customers: Sequence[str], blobs: Sequence[bytes | None]) -> States:
     size = len(customers)
     known = [i for i, blob in enumerate(blobs) if blob is not None]
     found, buried = _newest([blob for blob in blobs if blob is not None])
-    width = HEADER.itemsize
-    head = np.frombuffer(b"".join([blob[:width] for blob in found]), dtype=HEADER)
-    if (head["magic"] != MAGIC).any():
-        raise UnreadableState("a state is none of ours: restore the store, or rebuild it from the log")
-    if (head["version"] != VERSION).any():
-        raise UnreadableState(
-            f"a state is not of version {VERSION}: run the release that wrote it, or rebuild from the log"
-        )
+    head, width = _heads(found), HEADER.itemsize
     names = ("entries", "extras", "ids", "slots")
     n_entries, n_extras, n_ids, n_slots = (head[name].astype(np.int64) for name in names)
     extras_at = width + n_entries * PACKED.itemsize
@@ -119,9 +112,7 @@ def decode(customers: Sequence[str], blobs: Sequence[bytes | None]) -> States:
     et, at, bt, ct = extras_at.tolist(), ids_at.tolist(), slots_at.tolist(), notes_at.tolist()
     packed = np.frombuffer(b"".join([blob[width:e] for blob, e in zip(found, et, strict=True)]), dtype=PACKED)
     extras = np.frombuffer(b"".join([blob[e:a] for blob, e, a in zip(found, et, at, strict=True)]), dtype=EXTRA)
-    owner, _ = expand(np.zeros(len(found), dtype=np.int64), n_entries)
-    if (np.bincount(owner[has_extra(packed)], minlength=len(found)) != n_extras).any():
-        raise UnreadableState(_DAMAGED)
+    _check_extras(packed, n_entries, n_extras)
     entries = unpack(packed, extras)
     counts = np.zeros(size, dtype=np.int64)
     counts[known] = n_entries
@@ -163,6 +154,25 @@ def _newest(blobs: list[bytes]) -> tuple[list[bytes], list[int]]:
     if not all(-1 <= at < _SANE_MS for at in buried):
         raise UnreadableState(_DAMAGED)
     return blobs, buried
+
+
+def _heads(blobs: list[bytes]) -> Entries:
+    """The headers of blobs, which are of this version."""
+    head = np.frombuffer(b"".join([blob[: HEADER.itemsize] for blob in blobs]), dtype=HEADER)
+    if (head["magic"] != MAGIC).any():
+        raise UnreadableState("a state is none of ours: restore the store, or rebuild it from the log")
+    if (head["version"] != VERSION).any():
+        raise UnreadableState(
+            f"a state is not of version {VERSION}: run the release that wrote it, or rebuild from the log"
+        )
+    return head
+
+
+def _check_extras(packed: Entries, entries: I64, extras: I64) -> None:
+    """Raise UnreadableState unless as many `entries` of each blob (b,) say that they have an extra as there are."""
+    owner, _ = expand(np.zeros(len(entries), dtype=np.int64), entries)
+    if (np.bincount(owner[has_extra(packed)], minlength=len(entries)) != extras).any():
+        raise UnreadableState(_DAMAGED)
 
 
 def _check(logs: Logs, head: Entries) -> None:

@@ -20,8 +20,9 @@ import numpy as np
 
 from features.log import OUTCOME_TABLE
 from features.state import SLOT, SLOTS, States
+from intents.change import Note
 from intents.intent import FALLBACK, STEP, Intent
-from intents.life import Note, Rules
+from intents.life import Rules
 from intents.subjects import Names, subject_hash
 
 _OPEN: Final = frozenset({"detected", "strengthened", "weakened"})

@@ -23,11 +23,12 @@ from features.state import SLOT, States
 from features.windows import Asks, View
 from intents.candidates import FORESEEN, TOUCHED, Candidates, Declared, choose
 from intents.catalog import Catalogue
+from intents.change import Change
 from intents.counts import F64
 from intents.examples import CHOICES
 from intents.intent import STEP
 from intents.journeys import Journeys
-from intents.life import Change, Life, Rules
+from intents.life import Life, Rules
 from intents.model import Model
 from intents.subjects import Names
 

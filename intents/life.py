@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-import msgspec
 import numpy as np
 from msgspec.structs import replace
 
 from features.events import Batch
 from features.log import I64, U64, Bool
-from features.state import SLOTS, States, UnreadableState
+from features.state import SLOTS, States
 from intents.alarms import DEFAULT
 from intents.candidates import Candidates
-from intents.intent import STEP, JourneyStep, Status, intent_uuid
+from intents.change import Change, Note, pack_note, read_note
+from intents.intent import STEP, Status, intent_uuid
 from intents.journeys import Journeys
 from intents.targets import Target
 
@@ -36,54 +36,7 @@ class Rules:
     cooldown_ms: int = 30 * 60_000
 
 
-class Note(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What a slot keeps in words, so that its end says the same whoever writes it."""
-
-    event_id: str
-    version: str
-    journey: JourneyStep
-    soon: int | None = None  # the probability within a day when it was last asked, in 1e-4
-    fallback: bool = False  # it spoke then, in place of the model
-
-
-@dataclass(slots=True)
-class Change:
-    """One change of an intent.
-
-    `event` is the batch's event before (deadline) or at which it is published, or the end of its part if none of them
-    is late enough; `candidate` is the scored pair that caused it, -1 if none did.
-    """
-
-    part: int
-    event: int
-    row: int
-    subject: int
-    status: Status
-    intent_id: bytes
-    sequence: int
-    confidence: int
-    updated_at: int
-    detected_at: int
-    expires_at: int
-    order: int
-    offset: int
-    note: Note
-    candidate: int = -1
-    deadline: bool = False
-
-
 _SPOKEN: Final[tuple[Status, ...]] = ("detected", "weakened", "strengthened")
-_pack: Final = msgspec.msgpack.Encoder().encode
-_note: Final = msgspec.msgpack.Decoder(Note)
-
-
-def _read_note(note: bytes) -> Note:
-    try:
-        return _note.decode(note)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UnreadableState(
-            f"the note of an open intent is damaged ({error}): restore the store, or rebuild it from the log"
-        ) from error
 
 
 @dataclass(slots=True)
@@ -251,7 +204,7 @@ class Life:
         for change, candidate, order in places:
             change.candidate, change.order = candidate, order
         self.changes += changes
-        self.states.notes.update(zip(zip(rows.tolist(), s.tolist(), strict=True), map(_pack, notes), strict=True))
+        self.states.notes.update(zip(zip(rows.tolist(), s.tolist(), strict=True), map(pack_note, notes), strict=True))
 
     def _open(self, rows: I64, s: I64, events: I64, subject: U64) -> None:
         """Fill the free slots (`rows`, `s`) (m,) with intents of `subject` that begin at `events` (m,)."""
@@ -320,7 +273,7 @@ class Life:
 
     def _notes(self, rows: I64, s: I64) -> list[Note]:
         """What the slots (`rows`, `s`) (m,) keep in words."""
-        return [_read_note(self.states.notes[key]) for key in zip(rows.tolist(), s.tolist(), strict=True)]
+        return [read_note(self.states.notes[key]) for key in zip(rows.tolist(), s.tolist(), strict=True)]
 
     def _free(self, rows: I64, s: I64) -> None:
         self.states.slots[rows, s] = np.zeros((), dtype=self.states.slots.dtype)

@@ -11,11 +11,11 @@ from features.events import Batch
 from features.kinds import KINDS
 from features.log import I64, U64, Bool, Entries, expand
 from features.pairs import NEVER_RANK
+from intents.change import Change
 from intents.detect import Scored, Setup
 from intents.examples import ASKED, CHOICES, OUTCOME, RECENT, Examples
 from intents.intent import FALLBACK, STEP, Evidence, Intent, ModelName, Source, uuid_text
 from intents.journeys import Journeys
-from intents.life import Change
 from intents.model import Model
 from intents.subjects import customer_hash
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 from itertools import count
 
 from features.core_bundle import CORE
-from features.redis_store import Checkup, RedisStore
+from features.redis_checkup import Checkup
+from features.redis_store import RedisStore
 from features.store import PartitionKey, StoreUnavailable
 from intents.catalog import CatalogueError
 from intents.head import NEEDED_NEGATIVE, NEEDED_POSITIVE

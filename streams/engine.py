@@ -108,9 +108,9 @@ class Engine:
         marks = chunk.watermarks(partition.watermark_ms, self.lateness_ms)
         most = self.max_customers
         due = await self._due(partition, int(marks[-1]))
-        if (
-            len(due) >= most and due[most - 1][1] < marks[0]
-        ):  # with the first record's customer it could be one too many
+        # With the first record's customer they could be one too many.
+        is_burst = len(due) >= most and due[most - 1][1] < marks[0]
+        if is_burst:
             customer, at = due[most - 1]
             names = [name for name, _ in due[: most - 1]]
             first = int(chunk.offset[0])  # what is before it was refused, or is a hole

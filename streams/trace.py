@@ -12,9 +12,9 @@ from features.core_bundle import CORE
 from features.kinds import OUTCOMES
 from features.store import Commit
 from intents.catalog import Catalogue
+from intents.change import Change
 from intents.detect import Setup
 from intents.intent import Intent
-from intents.life import Change
 from intents.model import Model
 from intents.training import Trainer
 from sinks.records import Record

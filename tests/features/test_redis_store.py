@@ -9,7 +9,8 @@ import pytest
 import redis
 from redis.crc import key_slot
 
-from features.redis_store import Checkup, RedisStore, Usage
+from features.redis_checkup import Checkup, Usage
+from features.redis_store import RedisStore
 from features.store import Commit, Verdict
 from streams.children import Program, free_port, wait_for
 from streams.embedded import redis_answers

@@ -18,7 +18,7 @@ from features.redis_store import RedisStore
 from features.state import UnreadableState, decode
 from features.store import Claimed, Cursor, NotOwner
 from intents import examples, snapshot_layout, snapshots
-from intents.life import Note
+from intents.change import Note
 from sinks.records import UnreadableOutbox, unpack_outbox
 from tests.golden.formats import CUSTOMER, FOLDER, FORMATS, KEY, bytes_of, values_of
 from tests.intents.steered import STEERED

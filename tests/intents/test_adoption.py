@@ -10,8 +10,9 @@ from features.kinds import CODE
 from features.log import ENTRY
 from features.state import SLOTS, States, decode, encode
 from intents.adoption import Published
+from intents.change import Note
 from intents.intent import Evidence, Intent, JourneyStep, ModelName, Source, Status, intent_uuid
-from intents.life import Note, Rules
+from intents.life import Rules
 from intents.subjects import Names, SubjectCollision, subject_hash
 from tests.intents.steered import STEERED, T
 

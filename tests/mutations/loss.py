@@ -49,7 +49,7 @@ LOSS: Final = [
     Mutation(
         "a state's extras are those that its entries say",
         "features/state.py",
-        "if (np.bincount(owner[has_extra(packed)], minlength=len(found)) != n_extras).any():",
+        "if (np.bincount(owner[has_extra(packed)], minlength=len(entries)) != extras).any():",
         "if False:",
         "tests/features/test_state.py::test_unreadable",
     ),
