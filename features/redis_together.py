@@ -40,7 +40,7 @@ class Together(Generic[Item, Answered]):
             self._turn = None
         try:
             answers = await self._ask([item for item, _ in turn.calls])
-        except BaseException as error:
+        except BaseException as error:  # of a call that is cancelled, too, nobody may be left waiting
             for _, waiting in turn.calls:
                 if isinstance(error, asyncio.CancelledError):
                     waiting.cancel()

@@ -210,10 +210,14 @@ class Engine:
             asked = Asked.of(step.detected.scored, len(self.setup.bundle.features))
             bundle = self.setup.bundle.hash
             packer = Packer(step.batch, step.customers, asked, bundle, self.hash_key, self.model.version)
+        detected: list[set[int]] = [set() for _ in step.pieces]
+        for change, _ in step.detected.changes:
+            if change.status == "detected":
+                detected[change.part].add(change.subject)
         commits, low = [], 0
         for number, (piece, high) in enumerate(zip(step.pieces, ends, strict=True)):
             partition, cursor = piece.partition, piece.partition.cursor
-            seen = set(np.unique(piece.chunk.subjects).tolist()) | self._foreseen(step, number)
+            seen = set(np.unique(piece.chunk.subjects).tolist()) | self._named(detected[number])
             seen -= partition.known
             names = {as_key(subject): self.setup.names[subject] for subject in sorted(seen)}
             if packer is not None:
@@ -242,9 +246,8 @@ class Engine:
             low = high
         return commits
 
-    def _foreseen(self, step: Step, part: int) -> set[int]:
-        """Subjects of intents detected in a part; their names may be the model's alone, and are needed at their end."""
-        detected = {c.subject for c, _ in step.detected.changes if c.part == part and c.status == "detected"}
+    def _named(self, detected: set[int]) -> set[int]:
+        """Those of detected subjects that have a name; it may be the model's alone, and is needed at their end."""
         foreseen = {subject for subject in detected if subject not in self.setup.names and subject in self.model.names}
         for subject in foreseen:
             self.setup.names.learn(subject, self.model.names[subject])

@@ -131,8 +131,7 @@ class Observer:
             for status, count in Counter(intent.status for intent in step.intents[number]).items():
                 self.meter.add_by(metrics.INTENTS, status, count)
             if records is not None:
-                changes = [change for change, _ in step.detected.changes if change.part == number]
-                said = {change.offset for change in changes if not change.deadline}
+                said = {intent.source.offset for intent in step.intents[number] if intent.status != "expired"}
                 self.meter.observe(metrics.LATENCY, self._since(records, said))
 
     def _since(self, records: "Records", offsets: Iterable[int]) -> list[float]:

@@ -226,8 +226,7 @@ class Decoder:
         """Reasons, by offset, to refuse what is well formed: reserved kind, key, time."""
         refused: dict[int, str] = {}
         offsets = records.offsets[place]
-        straight = not len(place) or (len(place) == len(records.keys) and bool((np.diff(place) == 1).all()))
-        keys = list(records.keys[: len(place)] if straight else map(records.keys.__getitem__, place.tolist()))
+        keys = list(map(records.keys.__getitem__, place.tolist()))
         if keys != [customer.encode() for customer in customers]:
             for i, (key, customer) in enumerate(zip(keys, customers, strict=True)):
                 if key != customer.encode():
