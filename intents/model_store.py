@@ -82,8 +82,8 @@ class ModelStore:
             raise UnusableSnapshot("its content is not what its name says")
         return content
 
-    def newest(self, bundle: Bundle, *, known: str = "") -> tuple[str, Checkpoint] | None:
-        """The newest usable snapshot; None if it is the one named `known`, or there is none.
+    def newest(self, bundle: Bundle, *, known: str = "", waiting: bool = True) -> tuple[str, Checkpoint] | None:
+        """The newest usable snapshot, decoded as `waiting` says; None if it is that named `known`, or there is none.
 
         Of one offset the lowest hash counts, with an alarm. What cannot be used is told and passed over.
         """
@@ -101,7 +101,7 @@ class ModelStore:
                 if name == known:
                     return None
                 try:
-                    return name, decode(self.load(name), bundle)
+                    return name, decode(self.load(name), bundle, waiting=waiting)
                 except (UnusableSnapshot, FileNotFoundError) as error:
                     self.refused += isinstance(error, UnusableSnapshot)  # else pruned meanwhile
                     _log.error("snapshot %s is passed over: %s", name, error)

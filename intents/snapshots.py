@@ -82,9 +82,10 @@ def encode(checkpoint: Checkpoint) -> bytes:
     return MAGIC + len(head).to_bytes(8, "little") + head + body
 
 
-def decode(content: bytes, bundle: Bundle) -> Checkpoint:
-    """The checkpoint of a snapshot's bytes.
+def decode(content: bytes, bundle: Bundle, *, waiting: bool = True) -> Checkpoint:
+    """The checkpoint of a snapshot's bytes; not `waiting`: without what only who goes on learning needs.
 
+    That is the questions that wait for their outcome, and the pairs that wait for their next alarm: most of the work.
     Raises UnusableSnapshot if it is damaged, of another bundle, or not finite.
     """
     try:
@@ -98,12 +99,12 @@ def decode(content: bytes, bundle: Bundle) -> Checkpoint:
         arrays = _arrays(content, 16 + size, header.arrays)
         check_numbers(arrays, header)
         check_tables(arrays, header)
-        return _checkpoint(header, arrays, bundle, f"{header.reading.next}-{content_hash(content)}")
+        return _checkpoint(header, arrays, bundle, f"{header.reading.next}-{content_hash(content)}", waiting)
     except (msgspec.DecodeError, ValueError, KeyError) as error:
         raise UnusableSnapshot(f"a damaged snapshot: {error}") from error
 
 
-def _checkpoint(header: Header, arrays: dict[str, Any], bundle: Bundle, version: str) -> Checkpoint:
+def _checkpoint(header: Header, arrays: dict[str, Any], bundle: Bundle, version: str, waiting: bool) -> Checkpoint:
     if header.bundle_hash != bundle.hash:
         raise UnusableSnapshot(f"a snapshot is of bundle {header.bundle} {header.bundle_hash}, not {bundle.hash}")
     if tuple(header.features) != regressed_names(bundle):
@@ -130,8 +131,9 @@ def _checkpoint(header: Header, arrays: dict[str, Any], bundle: Bundle, version:
     readings = (_unpack_reading(header.reading), base, _unpack_reading(header.base_reading))
     told, (totals, bins) = header.progress, (arrays["progress." + name].copy() for name in PROGRESS)
     progress = Progress(told.clock, totals, bins, told.behind, told.losing, told.since, told.streak)
-    cooling = (alarm_arrays.sounded_of(arrays, header.sources), header.alarms.share)
-    return Checkpoint(model, *readings, _questions(header, arrays), header.soon_share, progress, *cooling)
+    later = _questions(header, arrays) if waiting else []
+    sounded = alarm_arrays.sounded_of(arrays, header.sources) if waiting else []
+    return Checkpoint(model, *readings, later, header.soon_share, progress, sounded, header.alarms.share)
 
 
 def _question_arrays(later: list[Question], sources: list[tuple[str, int]], features: int) -> list[tuple[str, Any]]:

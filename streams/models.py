@@ -28,7 +28,7 @@ def load_model(path: str, bundle: Bundle) -> Model:
     with fsspec.open(path if "://" in path else str(Path(path).absolute()), "rb") as file:
         content = file.read()
     try:
-        model = decode(content, bundle).model
+        model = decode(content, bundle, waiting=False).model
     except UnusableSnapshot as error:
         raise UnusableSnapshot(f"{path}: {error}") from error
     if model.losing:
@@ -56,7 +56,7 @@ class ModelWatch:
     def newer(self) -> Model | None:
         """The newest snapshot's model, None if it is the one seen last or cannot be used. Blocks on the store."""
         try:
-            found = self._store.newest(self._bundle, known=self._seen)
+            found = self._store.newest(self._bundle, known=self._seen, waiting=False)
         except OSError as error:
             _log.warning("the model store %s cannot be read: %s", self._store.url, error)
             return None

@@ -28,7 +28,8 @@ class Partition:
     many partitions the topic had, and which id, when its states were made (0 and "": not known). After a loss of
     states: `acknowledged` is the offset before which everything was published, examples too; `last` that of the last
     record for which any intent was (-1: none), and `answered` the subjects of these. No deadline in the store is before
-    `due_from` (UTC ms). `unpublished`: the last commit's outbox may wait in the store, and must not be overwritten.
+    `due_from` (UTC ms). `unpublished`: the last commit's outbox may wait in the store with nobody at
+    work to publish it, and must not be overwritten.
     """
 
     key: PartitionKey

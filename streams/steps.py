@@ -1,7 +1,8 @@
 """Records of claimed partitions, taken through the engine: decoded, and then piece by piece worked to the end.
 
 What is refused is published before the commit that passes it, and what a commit led to before the next one. Partitions
-share steps: what a step costs, and what it waits for, hardly depends on how many they are.
+share steps: what a step costs, and what it waits for, hardly depends on how many they are. While what a step led to is
+published, the next one is decoded and computed; its commits wait.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from features.store import Commit
 from intents.detect import Past
 from sinks.records import Record
 from streams.dead_letters import DeadLetters
-from streams.engine import Engine
+from streams.engine import Engine, Step
 from streams.observer import Observer
 from streams.outbox import publish
 from streams.partition import Partition, Piece
@@ -28,6 +29,9 @@ from streams.wire import Decoder, Records
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
+
+SENT_AFTER: Final = 6
+"""Turns of the event loop after which records are on their way: what is computed next would hold them back."""
 
 _FORGET: Final = CODE["forget"]
 
@@ -45,9 +49,13 @@ class Steps:
     dead_letters: DeadLetters
     recovery: Recovery
     observer: Observer = field(default_factory=Observer)
+    _publication: asyncio.Task[None] | None = None
 
     async def work(self, work: Sequence[tuple[Partition, Records]]) -> None:
-        """Decode, divert what is refused, and work the rest in pieces that fit a commit; partitions share steps."""
+        """Decode, divert what is refused, and commit the rest in pieces that fit a commit; partitions share steps.
+
+        What the last commits led to may still be on its way to Kafka: see `published`.
+        """
         rests: list[tuple[Partition, Records, Chunk]] = []
         refused: list[Refused] = []
         for partition, records in work:
@@ -69,14 +77,22 @@ class Steps:
                 if more is not None
             ]
 
+    async def published(self) -> None:
+        """Wait until everything that is committed is published; raises what is in FATAL if it cannot be."""
+        publication, self._publication = self._publication, None
+        if publication is not None:
+            await publication
+
     async def _cut(self, partition: Partition, chunk: Chunk) -> tuple[Piece, Chunk | None]:
+        if partition.cursor.adopt_until >= 0:  # a commit may be due that overwrites the outbox
+            await self.published()
         await lasting(lambda: self.recovery.take_over(partition))
         return await lasting(lambda: self.engine.cut(partition, chunk))
 
     async def pieces(self, work: Sequence[tuple[Piece, Records | None]]) -> None:
-        """Detect, commit, publish: one piece of each partition, all with the same past.
+        """Detect and commit one piece of each partition, all with the same past, and begin to publish.
 
-        What befell one of them is raised when the others are through.
+        What befell one of them is raised when the others are committed.
         """
         pieces = [piece for piece, _ in work]
         step, commits = await lasting(lambda: self.engine.step(pieces))
@@ -88,23 +104,39 @@ class Steps:
         await self.divert(late)
         if step.detected.unslotted:
             _log.warning("%d intents found no free slot of their customers", step.detected.unslotted)
-        for piece in pieces:
-            piece.partition.unpublished = True
+        await self.published()
         befell = await asyncio.gather(*map(self._commit, pieces, commits), return_exceptions=True)
-        there = [number for number, error in enumerate(befell) if error is None]
-        await publish(self.app, [record for number in there for record in step.records[number]])
-        for number in there:
-            pieces[number].partition.unpublished = False
-        clearing = [self._clear(pieces[number]) for number in there if (pieces[number].chunk.kind == _FORGET).any()]
-        befell += await asyncio.gather(*clearing, return_exceptions=True)
-        self.observer.worked(step, [(number, work[number][1]) for number in there])
+        there = [(number, work[number][1]) for number, error in enumerate(befell) if error is None]
+        if there:
+            for number, _ in there:
+                pieces[number].partition.unpublished = False  # somebody is at work
+            self._publication = asyncio.create_task(self._publish(step, there))
+            self.app.finish_after(self._publication)
+            for _ in range(SENT_AFTER):
+                await asyncio.sleep(0)
+        forgetting = [piece for piece in pieces if (piece.chunk.kind == _FORGET).any()]
+        if forgetting:
+            await self.published()
+            befell += await asyncio.gather(*map(self._clear, forgetting), return_exceptions=True)
         _raise_worst(befell)
 
     async def _commit(self, piece: Piece, commit: Commit) -> None:
+        piece.partition.unpublished = True
         await lasting(lambda: self.engine.commit(piece, commit))
 
     async def _clear(self, piece: Piece) -> None:
-        await lasting(lambda: self.engine.clear_outbox(piece.partition))
+        if not piece.partition.unpublished:
+            await lasting(lambda: self.engine.clear_outbox(piece.partition))
+
+    async def _publish(self, step: Step, there: Sequence[tuple[int, Records | None]]) -> None:
+        """Publish what the commits of these pieces, by number and with their records, led to."""
+        try:
+            await publish(self.app, [record for number, _ in there for record in step.records[number]])
+        except BaseException:
+            for number, _ in there:
+                step.pieces[number].partition.unpublished = True
+            raise
+        self.observer.worked(step, there)
 
     async def divert(self, refused: Sequence[Refused]) -> None:
         """Publish dead letters of what is refused, before the commits that pass it; none if they are too many."""

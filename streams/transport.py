@@ -174,6 +174,10 @@ class ChunkApp(faust.App):
 
     # What it publishes
 
+    def finish_after(self, publication: asyncio.Task[None]) -> None:
+        """Let what the agent hands back be finished when this is through, and not at all if it fails."""
+        cast(ChunkTransport, self.transport).publication = publication
+
     async def publish(self, records: Sequence[Record], timeout_s: float = PUBLISH_TIMEOUT_S) -> None:
         """Publish in order, wait for all acknowledgements; raises PublishAgain, or a KafkaError that no retry mends."""
         try:

@@ -3,16 +3,18 @@
 1. In the consumer's thread (`transport_thread.py`) records are cut into chunks, of the seek that they continue.
 2. Faust queues what one fetch brought as the value of one message. The stream hands the agent all that is queued: of
    each partition one chunk, of the current generation, `max_records` together at most.
-3. When the agent comes back for the next ones, these are finished, and their ends are committed with the next interval.
-   Those that were cut short (a stop, a crash, an exception) are not finished, whatever Faust acknowledged.
+3. When the agent comes back for the next ones, and what it still had to publish of these is published, these are
+   finished, and their ends are committed with the next interval. Those that were cut short (a stop, a crash, an
+   exception) are not finished, whatever Faust acknowledged.
 
-One agent a topic, concurrency 1, nothing left running after the loop's body.
+One agent a topic, concurrency 1, nothing left running after the loop's body but one publication.
 """
 
 import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import count
 from typing import Any, Final, cast
 
@@ -203,6 +205,7 @@ class ChunkTransport(driver.Transport):
         self.observer = observer
         self.start_positions = start_positions
         self.max_records = max_records
+        self.publication: asyncio.Task[None] | None = None
 
 
 class ChunkSchema(faust.Schema[None, Chunks]):
@@ -233,8 +236,8 @@ class ChunkStream(faust.Stream[Chunks]):
                 if chunks:
                     transport.observer.took(sum(map(len, chunks)))
                     yield chunks
-                    for chunk in chunks:  # not reached when the agent was cut short; Faust acknowledges even then
-                        consumer.finish(chunk)
+                    # Not reached when the agent was cut short; Faust acknowledges even then.
+                    _finish(consumer, chunks, transport.publication)
 
     def _take(self, waiting: deque[RecordChunk], consumer: ChunkConsumer, most: int) -> Chunks:
         """Of `waiting`, and of all that is queued behind it, one chunk a partition, of `most` records together."""
@@ -259,3 +262,12 @@ class ChunkStream(faust.Stream[Chunks]):
             if self.app.flow_control.is_active() and event.message.generation_id == self.app.consumer_generation_id:
                 waiting += cast(Chunks, event.value)
         return bool(waiting)
+
+
+def _finish(consumer: ChunkConsumer, chunks: Chunks, publication: asyncio.Task[None] | None) -> None:
+    """Finish chunks when the publication, if there is one, is through; not if it failed."""
+    if publication is not None and not publication.done():
+        publication.add_done_callback(partial(_finish, consumer, chunks))
+    elif publication is None or (not publication.cancelled() and publication.exception() is None):
+        for chunk in chunks:
+            consumer.finish(chunk)

@@ -36,11 +36,18 @@ class Worker:
     _busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def work(self, chunks: Sequence[RecordChunk]) -> None:
-        """Work chunks, one a partition, to their ends: committed and published, or the partition given up.
+        """Work chunks, one a partition, to their ends: committed and published, or the partition given up."""
+        await self.work_ahead(chunks)
+        await self.steps.published()
+
+    async def work_ahead(self, chunks: Sequence[RecordChunk]) -> None:
+        """Work chunks, but leave what the last commits led to on its way to Kafka; the next commit waits for that.
 
         Together first; where that fails, each goes on for itself.
         """
         async with self._busy:
+            if not all(map(self._goes_on, chunks)):
+                await self.steps.published()
             ready = [(held, chunk) for chunk in chunks if (held := await self._ready(chunk)) is not None]
             if len(ready) > 1:
                 await self._work_together(
@@ -50,6 +57,17 @@ class Worker:
                 if held.partition.cursor.position < chunk.end:
                     await self._work_alone(held, chunk)
                 held.stirs()
+
+    def _goes_on(self, chunk: RecordChunk) -> bool:
+        """Whether a chunk continues a partition that is held, so that there is nothing to claim or to mend."""
+        held = self.claims.held.get(chunk.partition)
+        return (
+            held is not None
+            and held.generation == chunk.generation
+            and held.partition.cursor.position == chunk.start
+            and not held.partition.unpublished
+            and not chunk.missing
+        )
 
     async def _ready(self, chunk: RecordChunk) -> Held | None:
         """The partition of a chunk, if that continues it; else what has to be done is done."""
@@ -111,6 +129,7 @@ class Worker:
         for topic, partition in sorted(self.app.assigned):
             stand_at(topic, partition)
             async with self._busy:
+                await self.steps.published()
                 tp = TP(topic, partition)
                 await self.claims.take_back(tp)
                 generation = self.app.generation(topic, partition)

@@ -62,7 +62,7 @@ def make_worker(settings: Settings, *, stall_s: float = STALL_S) -> ChunkApp:
     @app.agent(app.topic(settings.clickstream), name="micro_intents.detect")
     async def detect(stream: StreamT[Chunks]) -> None:
         async for chunks in stream:
-            await worker.work(chunks)
+            await worker.work_ahead(chunks)
 
     @app.timer(1.0, name="micro_intents.idle")  # type: ignore[untyped-decorator]  # Faust
     async def idle() -> None:

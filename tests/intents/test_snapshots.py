@@ -101,6 +101,15 @@ def test_round_trip_to_the_byte() -> None:
     assert found.model.version == f"50-{hash_of(snapshot())}"
 
 
+def test_without_what_waits() -> None:
+    """Who does not go on learning gets all but the questions and alarms that wait."""
+    content = snapshot()
+    whole, found = decode(content, CORE), decode(content, CORE, waiting=False)
+    assert (found.later, found.sounded) == ([], []) != (whole.later, whole.sounded)
+    found.later, found.sounded = whole.later, whole.sounded
+    assert encode(found) == content
+
+
 def test_an_untaught_trainers_snapshot() -> None:
     """A trainer that has read nothing has a snapshot too, which can be asked."""
     found = decode(encode(Trainer(CORE, HORIZON).checkpoint()), CORE)

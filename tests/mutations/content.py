@@ -158,7 +158,7 @@ FORGOTTEN: Final = [
     Mutation(
         "the outbox of a forget is cleared",
         _STEPS,
-        "if (pieces[number].chunk.kind == _FORGET).any()]",
+        "if (piece.chunk.kind == _FORGET).any()]",
         "if False]",
         "tests/streams/test_forgetting.py::test_nothing_of_a_forgotten_customer_is_left",
     ),

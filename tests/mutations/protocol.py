@@ -18,11 +18,10 @@ _IN_MEMORY: Final = "tests/features/test_memory_store.py::TestMemoryStore::"
 _WORKS: Final = "tests/streams/test_worker.py::"
 _TOGETHER: Final = "tests/streams/test_together.py::"
 _READS: Final = "tests/streams/test_transport_chunks.py::"
+_AHEAD: Final = "tests/streams/test_ahead.py::"
 _COMMITTED: Final = (
     "        befell = await asyncio.gather(*map(self._commit, pieces, commits), return_exceptions=True)\n"
-    "        there = [number for number, error in enumerate(befell) if error is None]\n"
 )
-_PUBLISHED: Final = "        await publish(self.app, [record for number in there for record in step.records[number]])\n"
 
 COMMIT: Final = [
     Mutation("commit: token", _LUA, "if found[1] ~= token then", "if false then", _IN_REDIS + "test_fenced"),
@@ -104,22 +103,51 @@ ORDER: Final = [
     Mutation(
         "commit before publish",
         _STEPS,
-        _COMMITTED + _PUBLISHED,
+        _COMMITTED,
         "        await publish(self.app, [record for records in step.records for record in records])\n" + _COMMITTED,
         _WORKS + "test_fenced_and_no_longer_the_owner",
     ),
     Mutation(
         "publish before the next commit",
         _STEPS,
-        _PUBLISHED,
+        "        await self.published()\n" + _COMMITTED,
+        _COMMITTED,
+        _AHEAD + "test_the_next_step_is_computed_meanwhile",
+    ),
+    Mutation(
+        "publish before the claim's next owner is made",
+        _WORKER,
+        "            if not all(map(self._goes_on, chunks)):\n                await self.steps.published()\n",
         "",
-        _WORKS + "test_published_before_the_next_commit",
+        _AHEAD + "test_a_new_claim_waits_for_what_is_on_its_way",
+    ),
+    Mutation(
+        "publish before a rebuild's next commit",
+        _STEPS,
+        "        if partition.cursor.adopt_until >= 0:  # a commit may be due that overwrites the outbox\n"
+        "            await self.published()\n",
+        "",
+        _AHEAD + "test_nothing_unpublished_is_overwritten",
+    ),
+    Mutation(
+        "publish before a forget's outbox is cleared",
+        _STEPS,
+        "        if forgetting:\n            await self.published()\n",
+        "        if forgetting:\n",
+        _AHEAD + "test_nothing_unpublished_is_overwritten",
+    ),
+    Mutation(
+        "finished when it is published",
+        _CHUNKS,
+        "_finish(consumer, chunks, transport.publication)",
+        "_finish(consumer, chunks, None)",
+        _READS + "test_a_chunk_is_finished_when_it_is_published",
     ),
     Mutation(
         "publish only what is committed",
         _STEPS,
-        "there = [number for number, error in enumerate(befell) if error is None]",
-        "there = list(range(len(befell)))",
+        "for number, error in enumerate(befell) if error is None]",
+        "for number in range(len(befell))]",
         _TOGETHER + "test_one_is_taken_away_at_its_commit",
     ),
     Mutation(

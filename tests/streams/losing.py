@@ -63,10 +63,11 @@ class Job:
         async def go() -> None:
             while self.app.sought < min(offset, len(self.records)):
                 chunk = self.app.chunk(self.app.sought, min(self.app.sought + self.size, len(self.records)))
-                await self.worker.work([chunk])
+                await self.worker.work_ahead([chunk])
                 if chunk.generation == self.app.current:
                     self.app.sought = chunk.end
                     self.backups[chunk.end] = copy.deepcopy(self.store._partitions)
+            await self.worker.steps.published()
 
         asyncio.run(go())
 

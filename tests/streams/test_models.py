@@ -99,6 +99,16 @@ def test_a_starting_point(tmp_path: Path) -> None:
 # The newest of a store
 
 
+def test_a_worker_reads_no_questions(store: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits in a snapshot is most of the work to read it, and only a trainer's."""
+    monkeypatch.setattr("intents.snapshots._questions", lambda *_: pytest.fail("questions were read"))
+    path = tmp_path / "model.snapshot"
+    path.write_bytes(content(2))
+    assert load_model(str(path), CORE).version.startswith("2-")
+    store.save(content(2), 2)
+    assert ModelWatch(store, CORE).newer() is not None
+
+
 def test_newer(store: ModelStore) -> None:
     """Each new snapshot is given once; none is none."""
     watch = ModelWatch(store, CORE)

@@ -40,6 +40,9 @@ class Several:
         """What is asked of a partition, its stand-in answers."""
         return lambda topic, partition, *rest: getattr(self.lanes[partition], name)(topic, partition, *rest)
 
+    def finish_after(self, publication: asyncio.Task[None]) -> None:
+        """The chunks that are out are finished when this is through."""
+
     async def publish(self, records: Sequence[Record], timeout_s: float = 30.0) -> None:
         """Keep what is published."""
         self.published += records
@@ -64,10 +67,11 @@ class Several:
         for _ in range(1_000):
             left = [lane for lane in self.lanes if lane.sought < len(lane.records) and not lane.given_up]
             if not left:
+                await made.steps.published()
                 return
             some = dice.sample(left, dice.randint(1, len(left)))
             chunks = [lane.chunk(lane.sought, lane.sought + dice.randint(1, most)) for lane in some]
-            await made.work(chunks)
+            await made.work_ahead(chunks)
             for lane, chunk in zip(some, chunks, strict=True):
                 if chunk.generation == lane.current:
                     lane.sought = chunk.end

@@ -15,7 +15,7 @@ from faust.types import TP, StreamT
 
 from streams import transport_chunks
 from streams.record_chunk import RecordChunk, joined
-from streams.transport import chunk_app
+from streams.transport import ChunkApp, chunk_app
 from streams.transport_chunks import ChunkConsumer, Chunks, ChunkStream, ChunkTransport, SeekFailed
 from tests.services import Service
 from tests.streams.transport_workers import Make, Worker, assert_contiguous, crash, pauses
@@ -294,6 +294,30 @@ def test_a_chunk_is_finished_when_the_agent_comes_back() -> None:
         return [*seen, (30, consumer._new_offset(LANE))]
 
     assert asyncio.run(agent()) == [(10, 10), (20, 20), (30, 30)]
+
+
+@pytest.mark.parametrize("error", [None, ValueError("refused")])
+def test_a_chunk_is_finished_when_it_is_published(error: Exception | None) -> None:
+    """What the agent left on its way is finished when it is through, or not at all."""
+
+    async def publication(gate: asyncio.Event) -> None:
+        await gate.wait()
+        if error is not None:
+            raise error
+
+    async def agent() -> list[int | None]:
+        consumer, gate = sought(10, 7), asyncio.Event()
+        task = asyncio.create_task(publication(gate))
+        cast(ChunkApp, consumer.app).finish_after(task)
+        async for _ in handed_out(consumer, [queued(10, 20, 7)]):
+            pass
+        before = consumer._new_offset(LANE)
+        gate.set()
+        await asyncio.wait({task})
+        await asyncio.sleep(0)
+        return [before, consumer._new_offset(LANE)]
+
+    assert asyncio.run(agent()) == [10, 10 if error else 20]
 
 
 def test_chunks_are_finished_in_order() -> None:

@@ -92,6 +92,9 @@ class StandIn:
         """Of the last seek."""
         return self.current if (topic, partition) == self.lane and self.lane not in self.given_up else None
 
+    def finish_after(self, publication: asyncio.Task[None]) -> None:
+        """The chunk that is out is finished when this is through."""
+
     async def publish(self, records: Sequence[Record], timeout_s: float = 30.0) -> None:
         """Keep what is published, up to the first record that is refused."""
         for record in records:
@@ -289,7 +292,12 @@ def worker(
 def run(app: StandIn, store: MemoryStore, size: int = 1_000, **options: Any) -> Worker:
     """A new worker that works all there is in chunks of `size`."""
     made = worker(app, store, **options)
-    asyncio.run(app.deliver(made.work, size))
+
+    async def all_of_it() -> None:
+        await app.deliver(made.work_ahead, size)
+        await made.steps.published()
+
+    asyncio.run(all_of_it())
     return made
 
 
