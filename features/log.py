@@ -190,9 +190,9 @@ def _offsets(counts: npt.NDArray[np.integer]) -> I64:
 
 def expand(starts: I64, counts: I64) -> tuple[I64, I64]:
     """(owner, row) of every row of the ranges [starts[i], starts[i] + counts[i]), range by range."""
-    owner = np.repeat(np.arange(len(counts)), counts)
-    before = np.cumsum(counts) - counts
-    return owner, np.arange(len(owner)) + np.repeat(starts - before, counts)
+    owner = np.arange(len(counts)).repeat(counts)
+    before = counts.cumsum() - counts
+    return owner, np.arange(len(owner)) + (starts - before).repeat(counts)
 
 
 def fold(logs: Logs, memory: Memory, watermark_ms: I64) -> None:

@@ -223,9 +223,8 @@ class Packer:
 
     def _fill(self, entries: Entries, asks: I64) -> None:
         events = self.asked.event[asks]
-        rows = self.batch.customer[events]
-        unique, inverse = np.unique(rows, return_inverse=True)
-        hashes = [customer_hash(self.customers[row], self.key) for row in unique.tolist()]
-        entries["customer"] = np.array(hashes, dtype=np.uint64)[inverse] if len(rows) else 0
+        rows = self.batch.customer[events].tolist()
+        hashed = {row: customer_hash(self.customers[row], self.key) for row in set(rows)}
+        entries["customer"] = np.array([hashed[row] for row in rows], dtype=np.uint64)
         entries["time"], entries["offset"] = self.batch.time[events], self.batch.offset[events]
         entries["index"], entries["product"] = self.batch.index[events], self.batch.product[events]
