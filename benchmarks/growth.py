@@ -39,6 +39,8 @@ CASES = {
     "100 events of each customer": (10_000, 100, 64, 8),
     "1,500 customers, 30 events of each": (1_500, 30, 64, 8),
     "1,500 customers, 300 events of each": (1_500, 300, 64, 8),
+    "150 customers, 300 events of each": (150, 300, 64, 8),
+    "150 customers, 10,000 events of each": (150, 10_000, 64, 8),
     "4 subjects": (10_000, 30, 4, 8),
     "64 subjects": (10_000, 30, 64, 8),
     "256 subjects": (10_000, 30, 256, 8),

@@ -48,7 +48,8 @@ class Reader(threading.Thread):
     def run(self) -> None:
         """Read until told to stop."""
         while not self.stop.is_set():
-            for message in self._consumer.consume(500, timeout=0.001):
+            first = self._consumer.consume(1, timeout=0.1)  # with more it would wait for those, or turn without end
+            for message in first and first + self._consumer.consume(500, timeout=0):
                 at, value = time.monotonic(), message.value()
                 if message.error() is not None or value is None:
                     continue
@@ -109,7 +110,7 @@ def measure(services: Rig, batch: RecordingBatch, rate: int, update: Update) -> 
 @click.argument("recording", required=False, type=click.Path(exists=True, path_type=Path))
 @click.option("--rate", default=2_000, show_default=True, help="Events a second.")
 @click.option("--seconds", default=60, show_default=True, help=f"How long to send; the first {WARM_S} do not count.")
-@click.option("--rounds", default=1, show_default=True, help="How often.")
+@click.option("--rounds", default=2, show_default=True, help="How often.")
 def main(recording: Path | None, rate: int, seconds: int, rounds: int) -> None:
     """Measure, and print one JSON line."""
     runs = []
