@@ -79,9 +79,12 @@ class Steps:
 
     async def published(self) -> None:
         """Wait until everything that is committed is published; raises what is in FATAL if it cannot be."""
-        publication, self._publication = self._publication, None
-        if publication is not None:
-            await publication
+        if (publication := self._publication) is not None:
+            try:
+                await publication  # others may wait for it beside this one
+            finally:
+                if self._publication is publication:
+                    self._publication = None
 
     async def _cut(self, partition: Partition, chunk: Chunk) -> tuple[Piece, Chunk | None]:
         if partition.cursor.adopt_until >= 0:  # a commit may be due that overwrites the outbox

@@ -170,3 +170,22 @@ def test_a_new_claim_waits_for_what_is_on_its_way(monkeypatch: pytest.MonkeyPatc
     asyncio.run(go())
     assert len(claims) == 1
     assert (app.said(), store.states()) == clean(RECORDS)
+
+
+def test_all_who_wait_wait_to_the_end() -> None:
+    """Several partitions wait for one publication: none of them goes on before it is through."""
+    app, store = Slow(RECORDS), TroubledStore()
+    made = worker(app, store)
+
+    async def go() -> None:
+        app.gate = asyncio.Event()
+        await made.work_ahead([app.chunk(0, 2)])
+        waiting = [asyncio.create_task(made.steps.published()) for _ in range(3)]
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not any(task.done() for task in waiting)
+        app.gate.set()
+        await asyncio.gather(*waiting)
+        assert len(app.of("intents")) == 2
+
+    asyncio.run(go())
