@@ -1,7 +1,7 @@
 """One step of the way: chunks of some partitions through states, detect and commit; the same live and in replay.
 
 The order is that of the commit protocol: read the states (bound to the cursor), detect, commit (all or nothing), and
-only then hand out the records to publish. Who calls publishes them before that partition's next step.
+only then hand out the records to publish. Who calls publishes them before that partition's next commit.
 """
 
 import asyncio

@@ -23,7 +23,7 @@ from streams.observer import Observer
 from streams.outbox import publish
 from streams.partition import Partition, Piece
 from streams.recovery import Recovery
-from streams.retry import FATAL, lasting
+from streams.retry import FATAL, CannotPublish, lasting
 from streams.transport import ChunkApp
 from streams.wire import Decoder, Records
 
@@ -87,7 +87,7 @@ class Steps:
                     self._publication = None
 
     async def _cut(self, partition: Partition, chunk: Chunk) -> tuple[Piece, Chunk | None]:
-        if partition.cursor.adopt_until >= 0:  # a commit may be due that overwrites the outbox
+        if partition.cursor.adopt_until >= 0 and not partition.rebuilding:  # commits follow at once
             await self.published()
         await lasting(lambda: self.recovery.take_over(partition))
         return await lasting(lambda: self.engine.cut(partition, chunk))
@@ -135,11 +135,13 @@ class Steps:
         """Publish what the commits of these pieces, by number and with their records, led to."""
         try:
             await publish(self.app, [record for number, _ in there for record in step.records[number]])
-        except BaseException:
+            self.observer.worked(step, there)
+        except BaseException as error:
             for number, _ in there:
                 step.pieces[number].partition.unpublished = True
-            raise
-        self.observer.worked(step, there)
+            if isinstance(error, (*FATAL, asyncio.CancelledError)):
+                raise
+            raise CannotPublish(f"what is committed stays in Redis, and a new start publishes it: {error!r}") from error
 
     async def divert(self, refused: Sequence[Refused]) -> None:
         """Publish dead letters of what is refused, before the commits that pass it; none if they are too many."""

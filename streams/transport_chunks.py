@@ -220,7 +220,7 @@ class ChunkSchema(faust.Schema[None, Chunks]):
 
 
 class ChunkStream(faust.Stream[Chunks]):
-    """Hands out chunks of the current generation, and finishes them when the agent comes back for the next ones."""
+    """Hands out chunks of the current generation, and finishes them when the agent is back and all is published."""
 
     def __aiter__(self) -> AsyncIterator[Chunks]:
         return self._current(super().__aiter__())

@@ -1,8 +1,8 @@
 """The worker: takes chunks of the clickstream, all that there are, and what is quiet with them.
 
 For each chunk: hold its partition (`claims.py`), go on where the store ends, work its records to the end (`steps.py`,
-or past the one at fault: `halving.py`), and only then take the next ones. A claim that turns out to be void on the way
-gives the partition up, or makes a new one.
+or past the one at fault: `halving.py`), and then take the next ones, while Kafka takes what these led to. A claim that
+turns out to be void on the way gives the partition up, or makes a new one.
 """
 
 import asyncio
@@ -125,7 +125,12 @@ class Worker:
             await work_carefully(self.steps, partition, records)
 
     async def tick(self) -> None:
-        """Claim what was assigned, though nothing may come of it, and move the watermarks of quiet partitions."""
+        """Claim what was assigned, though nothing may come of it, and move the watermarks of quiet partitions.
+
+        Raises what a publication failed with that no chunk came after.
+        """
+        async with self._busy:
+            await self.steps.published()
         for topic, partition in sorted(self.app.assigned):
             stand_at(topic, partition)
             async with self._busy:

@@ -7,16 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pytest
+from faust.types import TP
 
 from features.store import Answer, Commit, PartitionKey
 from sinks.records import Record, unpack_outbox
 from streams.engine import Engine
+from streams.observer import Observer
 from streams.retry import CannotPublish
 from tests.intents.replaying import Pair
 from tests.intents.steered import Shop
 from tests.streams.losing import Job, busy_shop
 from tests.streams.test_together import steps_of
-from tests.streams.working import DEAD, StandIn, TroubledStore, clean, worker
+from tests.streams.working import DEAD, LANE, StandIn, TroubledStore, clean, worker
 
 
 @dataclass
@@ -132,18 +134,39 @@ def test_a_publication_that_fails_behind_ones_back() -> None:
     assert (app.said(), store.states()) == clean(RECORDS)
 
 
-def test_a_publication_that_fails_in_a_quiet_moment() -> None:
-    """A tick finds it, and stops the worker."""
+@pytest.mark.parametrize("assigned", [frozenset({LANE}), frozenset[TP]()])
+def test_a_publication_that_fails_in_a_quiet_moment(assigned: frozenset[TP]) -> None:
+    """A tick finds it, and stops the worker, whatever is assigned by then."""
     app, store = StandIn(views(2)), TroubledStore()
     app.refuse = lambda record: TypeError("None") if record.topic == "intents" else None
     made = worker(app, store)
 
     async def go() -> None:
         await made.work_ahead([app.chunk(0, 2)])
+        app.assigned = assigned
         with pytest.raises(CannotPublish):
             await made.tick()
 
     asyncio.run(go())
+
+
+def test_a_bug_behind_ones_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes wrong once all is committed is no record's fault: the worker stops, and overwrites nothing."""
+    app, store = StandIn(RECORDS), TroubledStore()
+    made = worker(app, store)
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Observer, "worked", broken)
+
+    async def go() -> None:
+        await made.work_ahead([app.chunk(0, 2)])
+        with pytest.raises(CannotPublish, match="ZeroDivisionError"):
+            await made.work_ahead([app.chunk(2, 4)])
+
+    asyncio.run(go())
+    assert len(store.taken) == 1 and app.dead() == []
 
 
 def test_a_new_claim_waits_for_what_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
