@@ -115,7 +115,7 @@ ORDER: Final = [
         _AHEAD + "test_the_next_step_is_computed_meanwhile",
     ),
     Mutation(
-        "publish before the claim's next owner is made",
+        "publish before a claim is made anew",
         _WORKER,
         "            if not all(map(self._goes_on, chunks)):\n                await self.steps.published()\n",
         "",

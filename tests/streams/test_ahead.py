@@ -14,10 +14,9 @@ from sinks.records import Record, unpack_outbox
 from streams.engine import Engine
 from streams.observer import Observer
 from streams.retry import CannotPublish
-from tests.intents.replaying import Pair
-from tests.intents.steered import Shop
 from tests.streams.losing import Job, busy_shop
 from tests.streams.test_together import steps_of
+from tests.streams.test_worker import wishes
 from tests.streams.working import DEAD, LANE, StandIn, TroubledStore, clean, worker
 
 
@@ -56,15 +55,7 @@ class Watched(TroubledStore):
         return await super().commit(key, commit)
 
 
-def views(count: int) -> list[Pair]:
-    """Views of as many customers, each of which makes an intent."""
-    shop = Shop()
-    for n in range(count):
-        shop.view(n * 1_000, "tea", 0.4, f"c{n:03}")
-    return shop.records
-
-
-RECORDS: Final = views(4)
+RECORDS: Final = wishes(4)
 
 
 async def turns(until: Callable[[], bool]) -> None:
@@ -137,7 +128,7 @@ def test_a_publication_that_fails_behind_ones_back() -> None:
 @pytest.mark.parametrize("assigned", [frozenset({LANE}), frozenset[TP]()])
 def test_a_publication_that_fails_in_a_quiet_moment(assigned: frozenset[TP]) -> None:
     """A tick finds it, and stops the worker, whatever is assigned by then."""
-    app, store = StandIn(views(2)), TroubledStore()
+    app, store = StandIn(wishes(2)), TroubledStore()
     app.refuse = lambda record: TypeError("None") if record.topic == "intents" else None
     made = worker(app, store)
 
